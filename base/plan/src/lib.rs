@@ -1,0 +1,117 @@
+//! The kernel state a host should have, as plain values.
+//!
+//! A [`HostPlan`] names links, never interface indexes: those exist only once the kernel has made a link. Whoever
+//! applies a plan resolves names; whoever observes the kernel turns indexes back into names. So a plan and an
+//! observation compare as equal values, and the difference of two plans is a table that a test can print.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Serialize;
+use shoal_types::{LinkName, MacAddr, Vni};
+
+/// Everything in the kernel that Shoal owns on one host.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct HostPlan {
+    /// The one tunnel device; `None` while the host belongs to no fabric.
+    pub tunnel: Option<Tunnel>,
+    /// Host-side ends of links, by name.
+    pub links: BTreeMap<LinkName, Link>,
+    /// Where every address of every network is.
+    pub endpoints: BTreeMap<EndpointKey, EndpointEntry>,
+    /// The other hosts of the fabric, by their underlay address: where tunnels lead and who may send through one.
+    pub peers: BTreeMap<IpAddr, Peer>,
+}
+
+/// The VXLAN device in collect-metadata mode.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Tunnel {
+    /// The device's name.
+    pub name: LinkName,
+    /// UDP port it listens on and sends to.
+    pub port: u16,
+}
+
+/// A veth pair: the host's end carries Shoal's program, the container's end is handed to dockerd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// Name the container's end has until dockerd renames it.
+    pub inner_name: LinkName,
+    /// Hardware address of the container's end.
+    pub mac: MacAddr,
+    /// MTU of both ends, bytes of IP packet.
+    pub mtu: u16,
+    /// The network the link belongs to.
+    pub vni: Vni,
+    /// The addresses that packets from this link may carry as source; at most one of each family.
+    pub sources: LinkSources,
+}
+
+/// The addresses of a link's container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct LinkSources {
+    /// IPv4 address.
+    pub v4: Option<std::net::Ipv4Addr>,
+    /// IPv6 address; link-local sources are accepted for neighbour discovery only.
+    pub v6: Option<std::net::Ipv6Addr>,
+}
+
+/// The key of the endpoint map: an address means something only within its network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct EndpointKey {
+    /// The network.
+    pub vni: Vni,
+    /// The address.
+    pub address: IpAddr,
+}
+
+/// Where an address is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum EndpointEntry {
+    /// Behind a link of this host.
+    Local(LinkName),
+    /// On the host with this underlay address.
+    Remote(IpAddr),
+}
+
+/// Another host of the fabric.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Peer {
+    /// Outer source address towards it: the address this host advertises.
+    pub local: IpAddr,
+    /// Largest inner IP packet that reaches it, bytes.
+    pub mtu: u16,
+}
+
+/// What the kernel has. The same shape as a plan, plus what no plan would ever hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// What is there, in the plan's own terms. A link is listed only if it is whole: both settings in place, up, its
+    /// program attached; one that is not is in `broken`.
+    pub plan: HostPlan,
+    /// Links of ours that are not as any plan would have them, with what is wrong in a few words.
+    pub broken: BTreeMap<LinkName, String>,
+    /// Map entries that point to an interface index which no link has.
+    pub dangling: Vec<EndpointKey>,
+}
+
+/// One change to the kernel. Applying one that is already in force does nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Change {
+    /// Make the tunnel device, or set it right.
+    SetTunnel(Tunnel),
+    /// Remove the tunnel device.
+    RemoveTunnel(LinkName),
+    /// Make a link with its program, or set it right.
+    SetLink(LinkName, Link),
+    /// Remove a link and its settings.
+    RemoveLink(LinkName),
+    /// Put an address into the endpoint map.
+    SetEndpoint(EndpointKey, EndpointEntry),
+    /// Take an address out of the endpoint map.
+    RemoveEndpoint(EndpointKey),
+    /// Put a host into the peer map.
+    SetPeer(IpAddr, Peer),
+    /// Take a host out of the peer map.
+    RemovePeer(IpAddr),
+}

@@ -1,0 +1,188 @@
+//! The kinds of facts.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use shoal_types::{EndpointId, FabricId, HostId, HostName, IpNet, MacAddr, NetworkId, NetworkName};
+use shoal_types::{PoolIndex, Stamp, Vni, WallTime};
+
+/// One replicated entry. The author is not part of it: it is the host whose set of facts holds the entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// The author itself.
+    Host(HostFact),
+    /// Address space in use on the author's machine, which pools must avoid.
+    Taken(TakenFact),
+    /// One of the author's endpoints.
+    Endpoint(EndpointFact),
+    /// A network, as the author last edited it. Any host may edit; the highest stamp wins, then the host id.
+    Network(NetworkFact),
+    /// Addresses the author gave to another host.
+    Gift(GiftFact),
+    /// Whether and by whom the author's machine uses a network.
+    Use(UseFact),
+    /// A join token that the author made.
+    Token(TokenFact),
+    /// A host that is out for good, whoever says so. Outranks everything its subject says; never collected.
+    Forgotten(ForgottenFact),
+}
+
+/// What a host says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFact {
+    /// Its fabric; a host that moved to another one is refused by it.
+    pub fabric: FabricId,
+    /// Name for people; not unique.
+    pub name: HostName,
+    /// Underlay addresses, the preferred one first; 1 to 8.
+    pub addresses: Vec<IpAddr>,
+    /// UDP port of QUIC.
+    pub quic_port: u16,
+    /// UDP port of the tunnel.
+    pub tunnel_port: u16,
+    /// MTU of the underlay link that holds the preferred address, bytes.
+    pub underlay_mtu: u16,
+    /// Software version, for people.
+    pub version: String,
+    /// Its certificate in trust's own encoding, at most 1 KiB.
+    pub certificate: Vec<u8>,
+}
+
+/// Address space that is in use on a machine outside Shoal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TakenFact {
+    /// At most 1,024 prefixes.
+    pub prefixes: Vec<Taken>,
+}
+
+/// One prefix in use.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Taken {
+    /// The prefix.
+    pub prefix: IpNet,
+    /// By what, for people: "route via eth0", "Docker network docker_gwbridge".
+    pub by: String,
+}
+
+/// A container's attachment to a network on the author's host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointFact {
+    /// The network.
+    pub network: NetworkId,
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// Its IPv4 address.
+    pub v4: Option<Ipv4Addr>,
+    /// Its IPv6 address.
+    pub v6: Option<Ipv6Addr>,
+    /// Hardware address of the container's end.
+    pub mac: MacAddr,
+    /// The container's name, once it has been read from the engine; for people.
+    pub container: Option<String>,
+}
+
+/// A network as one host last edited it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkFact {
+    /// The network.
+    pub id: NetworkId,
+    /// When it was edited, on the author's hybrid clock.
+    pub stamp: Stamp,
+    /// `None`: deleted (a tombstone that competes by its stamp like any edit).
+    pub spec: Option<NetworkSpec>,
+}
+
+/// What a network is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkSpec {
+    /// Its name, the same on every host.
+    pub name: NetworkName,
+    /// Its VXLAN id, drawn at random by the creator.
+    pub vni: Vni,
+    /// The host that made it and first owned its addresses.
+    pub creator: HostId,
+    /// 1 to 16 subnets of either family, IPv4 first.
+    pub subnets: Vec<Subnet>,
+    /// Who first owned which addresses; fixed by the creation, later changes are gifts.
+    pub grants: Vec<Grant>,
+    /// Options given with `-o`, at most 64.
+    pub options: BTreeMap<String, String>,
+    /// Docker labels, at most 256.
+    pub labels: BTreeMap<String, String>,
+    /// No way out of the network.
+    pub internal: bool,
+}
+
+/// One subnet of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subnet {
+    /// The prefix, host bits zero.
+    pub prefix: IpNet,
+    /// The one gateway address, the same on every host; never given to a container.
+    pub gateway: IpAddr,
+    /// If set (`--ip-range`), addresses chosen by Shoal come from here only.
+    pub dynamic: Option<IpNet>,
+    /// Reserved addresses by name (`--aux-address`).
+    pub reserved: BTreeMap<String, IpAddr>,
+}
+
+/// An inclusive run of addresses owned by a host from a network's creation on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Which of the network's subnets.
+    pub pool: PoolIndex,
+    /// First address.
+    pub first: IpAddr,
+    /// Last address, not below `first`, same family.
+    pub last: IpAddr,
+    /// The owner.
+    pub to: HostId,
+}
+
+/// A run of addresses that changed hands: the author, who owned it, gave it to `to`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GiftFact {
+    /// The network.
+    pub network: NetworkId,
+    /// Which of its subnets.
+    pub pool: PoolIndex,
+    /// First address.
+    pub first: IpAddr,
+    /// Last address, not below `first`, same family.
+    pub last: IpAddr,
+    /// The new owner.
+    pub to: HostId,
+    /// One more than the highest epoch under which the author held any address of the run (a grant has epoch 0).
+    pub epoch: u32,
+}
+
+/// A machine's use of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UseFact {
+    /// The network.
+    pub network: NetworkId,
+    /// Whether Docker was told to remove the network from this machine.
+    pub off: bool,
+    /// Names of containers that are attached to it, stopped ones included; at most 4,096, then cut.
+    pub containers: Vec<String>,
+}
+
+/// A join token: what is needed to check one, not the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenFact {
+    /// Derived from the token's secret; see `core/trust`.
+    pub verifier: [u8; 32],
+    /// When it ends.
+    pub expires: WallTime,
+}
+
+/// A host that is out for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForgottenFact {
+    /// The host.
+    pub host: HostId,
+    /// Its name when it was forgotten, for people.
+    pub name: String,
+    /// When.
+    pub at: WallTime,
+}

@@ -1,0 +1,15 @@
+//! Ids, addresses, units and time, the words every other crate speaks.
+//!
+//! Everything here is a plain value: it can be made in a test, stored, compared and printed. Text is parsed
+//! once, at the edge, into one of these types; from then on it is known to be well formed.
+
+mod address;
+mod ids;
+mod names;
+mod time;
+
+pub use address::{MacAddr, PoolIndex, Vni};
+pub use ids::{EndpointId, FabricId, HostId, NetworkId, ParseIdError};
+pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+pub use names::{HostName, InvalidName, LinkName, NetworkName};
+pub use time::{Moment, Stamp, WallTime};

@@ -1,0 +1,1 @@
+//! Layout shared with the kernel, generated from the C headers.

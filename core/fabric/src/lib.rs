@@ -1,0 +1,1 @@
+//! One host's whole decision maker: composes the cores, events in, effects out.

@@ -1,0 +1,1 @@
+//! Signed single-writer facts with digests, deltas and anti-entropy.

@@ -1,0 +1,1 @@
+//! Addresses from ranges that are given, never taken.

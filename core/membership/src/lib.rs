@@ -1,0 +1,1 @@
+//! Who is alive: SWIM membership without clock or socket.

@@ -1,0 +1,1 @@
+//! All views to one HostPlan, and the difference to what is there.

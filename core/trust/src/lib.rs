@@ -1,0 +1,1 @@
+//! Who belongs to a fabric: keys, certificates, join tokens.

@@ -1,0 +1,1 @@
+//! The admin API on the agent's own socket.

@@ -1,0 +1,1 @@
+//! The Docker plugin protocol: NetworkDriver and IpamDriver.

@@ -1,0 +1,1 @@
+//! Docker as a client sees it: networks, containers, events.

@@ -1,0 +1,1 @@
+//! eBPF: loads, pins, attaches, fills maps, reads them back.

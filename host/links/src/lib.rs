@@ -1,0 +1,1 @@
+//! Links: veth pairs, the tunnel device, routes, through netlink.

@@ -1,0 +1,57 @@
+//! The kernel as something that takes a whole desired state.
+
+use std::collections::BTreeMap;
+
+use shoal_plan::{Change, Observed};
+use shoal_types::LinkName;
+
+/// A change that the kernel refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {action} {object}: {reason}")]
+pub struct KernelError {
+    /// What was tried: "make link", "attach program to".
+    pub action: String,
+    /// On what: the link, map or address.
+    pub object: String,
+    /// The kernel's reason.
+    pub reason: String,
+}
+
+/// Packets lost, by reason. The numbers and names are those of the programs; see `bpf/include/drops.h`.
+pub type Drops = BTreeMap<&'static str, u64>;
+
+/// What a link has carried since it was made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkCounters {
+    /// Packets and bytes from the container that were forwarded.
+    pub sent_packets: u64,
+    /// See `sent_packets`.
+    pub sent_bytes: u64,
+    /// Packets and bytes delivered to the container.
+    pub received_packets: u64,
+    /// See `received_packets`.
+    pub received_bytes: u64,
+    /// Packets from or to the container that were lost.
+    pub drops: Drops,
+}
+
+/// Everything that is counted in the kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// By link.
+    pub links: BTreeMap<LinkName, LinkCounters>,
+    /// Lost at the tunnel before a container was known: foreign sources, unknown networks.
+    pub tunnel_drops: Drops,
+}
+
+/// Applies changes and tells what is there. Blocking; call it from a thread that may wait.
+pub trait Kernel: Send {
+    /// Applies changes in the order given, going on after one that fails; returns those that failed.
+    fn apply(&mut self, changes: &[Change]) -> Vec<(Change, KernelError)>;
+
+    /// Reads back everything that Shoal owns.
+    fn observe(&mut self) -> Result<Observed, KernelError>;
+
+    /// Reads all counters.
+    fn counters(&mut self) -> Result<Counters, KernelError>;
+}

@@ -1,0 +1,1 @@
+//! QUIC between hosts: one UDP port, mutual TLS, datagrams and streams.

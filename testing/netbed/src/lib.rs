@@ -1,0 +1,1 @@
+//! Several real Docker hosts on one machine, in namespaces.

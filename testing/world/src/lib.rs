@@ -1,0 +1,1 @@
+//! The simulator: hosts, clock and network from one seed.

@@ -1,0 +1,1 @@
+//! All tooling: tidy, deps, demo.
