@@ -1,2 +1,10 @@
-//! The one binary.
-fn main() {}
+//! The one binary: agent and command line.
+
+mod agent;
+mod cli;
+mod config;
+mod output;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -11,4 +11,4 @@ pub use fact::{
     EndpointFact, Fact, ForgottenFact, GiftFact, Grant, HostFact, NetworkFact, NetworkSpec, Subnet, Taken,
     TakenFact, TokenFact, UseFact,
 };
-pub use wire::{DecodeError, FactKey};
+pub use wire::{DecodeError, FactKey, FactKind, limit};

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::EndpointId;
+
 /// A name that cannot be used, with the rule it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" cannot be {what}: {rule}")]
@@ -95,6 +97,15 @@ name! {
     }
 }
 
+impl LinkName {
+    /// The names of an endpoint's link: "sh-" for the host's end, "sc-" for the container's, then the first twelve
+    /// digits of the endpoint's id (48 bits, far more than a host has endpoints).
+    pub fn pair_of(endpoint: &EndpointId) -> (Self, Self) {
+        let digits = endpoint.short();
+        (Self(format!("sh-{digits}")), Self(format!("sc-{digits}")))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +118,14 @@ mod tests {
         for bad in ["", "-a", "a b", "a/b", "ä", &"x".repeat(129)] {
             assert!(bad.parse::<NetworkName>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_link_is_named_after_its_endpoint() -> Result<(), crate::ParseIdError> {
+        let (outer, inner) = LinkName::pair_of(&"0123456789abcdef".repeat(4).parse()?);
+        assert_eq!((outer.as_str(), inner.as_str()), ("sh-0123456789ab", "sc-0123456789ab"));
+        assert!(outer.as_str().parse::<LinkName>().is_ok());
+        Ok(())
     }
 
     #[test]

@@ -1,5 +1,184 @@
 //! Networks and endpoints: decides every Docker verb.
+//!
+//! [`Networks`] holds what the fabric says (networks, other hosts' endpoints, space in use) and what dockerd on this
+//! host was told (pools, networks, endpoints: [`record`]s that outlive a restart). A verb goes in as a value and
+//! comes out as a list of [`Effect`]s and a reply; nothing waits on another host or on the engine.
+//!
+//! ```text
+//!   docker network create            shoal network create, or a fact from another host
+//!     RequestPool -> draft pool        Catalog has it -> EngineRequest::Create
+//!     CreateNetwork -> name pending      RequestPool (shoal.network=NAME) -> bound pool
+//!     EngineReport::Read -> Publish      CreateNetwork -> settled
+//!
+//!   docker run
+//!     RequestAddress -> lease   CreateEndpoint -> record   Join -> Project, Publish   (Leave, DeleteEndpoint back)
+//! ```
 
+mod at;
+mod catalog;
+mod create;
+mod docker_network;
+mod effect;
+mod endpoint;
+mod learn;
+mod pool;
+mod reconcile;
+mod record;
+mod sentence;
 mod verb;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use shoal_ipam::Ipam;
+use shoal_schema::{EndpointFact, Taken, UseFact};
+use shoal_types::{EndpointId, HostId, HostName, NetworkId, Stamp};
+
+pub use at::{At, Dice};
+pub use catalog::Catalog;
+pub use create::{NetworkRequest, SubnetRequest};
+pub use effect::{Effect, EngineNetwork, EngineReport, EngineRequest, EngineView};
+pub use record::{DockerRecord, EndpointRecord, LeaseRecord, Naming, PoolRecord, Record, Stage};
 pub use verb::{DockerNetworkId, PoolData, PoolId, Refusal, Reply, Route, Verb};
+
+/// The address spaces the driver announces; any other one in `CreateNetwork` tells that another IPAM driver was used.
+pub const ADDRESS_SPACES: [&str; 2] = ["ShoalLocal", "ShoalGlobal"];
+
+/// The option that binds a network of the engine to one of the fabric: `-o` and `--ipam-opt`.
+pub const NETWORK_OPTION: &str = "shoal.network";
+
+/// The most containers per network whose names a host tells the others.
+const CONTAINERS_TOLD_MAX: usize = 4096;
+
+/// Networks and endpoints, as one host knows them.
+#[derive(Debug)]
+pub struct Networks {
+    me: HostId,
+    dice: Dice,
+    catalog: Catalog,
+    ipam: Ipam,
+    hosts: BTreeMap<HostId, HostName>,
+    taken: BTreeMap<HostId, Vec<Taken>>,
+    uses: BTreeMap<(HostId, NetworkId), UseFact>,
+    remote: BTreeMap<(HostId, EndpointId), EndpointFact>,
+    pools: BTreeMap<PoolId, PoolRecord>,
+    dockers: BTreeMap<DockerNetworkId, DockerRecord>,
+    endpoints: BTreeMap<EndpointId, EndpointRecord>,
+    leases: BTreeMap<(NetworkId, std::net::IpAddr), LeaseRecord>,
+    off: BTreeSet<NetworkId>,
+    told: BTreeMap<NetworkId, UseFact>,
+    work: reconcile::Work,
+    notices: Vec<String>,
+}
+
+impl Networks {
+    /// Nothing known yet. `seed` feeds the ids that are drawn; it must differ at every start.
+    pub fn new(me: HostId, seed: u64) -> Self {
+        Self {
+            me,
+            dice: Dice::new(seed),
+            catalog: Catalog::default(),
+            ipam: Ipam::new(me),
+            hosts: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            uses: BTreeMap::new(),
+            remote: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            dockers: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            off: BTreeSet::new(),
+            told: BTreeMap::new(),
+            work: reconcile::Work::default(),
+            notices: Vec::new(),
+        }
+    }
+
+    /// Decides a verb. The effects come first; the reply holds only if all of them were carried out.
+    pub fn verb(&mut self, verb: Verb, at: At) -> (Vec<Effect>, Result<Reply, Refusal>) {
+        let mut effects = Vec::new();
+        let reply = match verb {
+            Verb::RequestPool { space: _, pool, sub_pool, options, v6 } => {
+                self.request_pool(pool, sub_pool, &options, v6, at, &mut effects)
+            }
+            Verb::ReleasePool { pool } => Ok(self.release_pool(&pool, &mut effects)),
+            Verb::RequestAddress { pool, address, gateway } => {
+                self.request_address(&pool, address, gateway, at, &mut effects)
+            }
+            Verb::ReleaseAddress { pool, address } => Ok(self.release_address(&pool, address, at, &mut effects)),
+            Verb::CreateNetwork { network, options, internal, pools } => {
+                self.create_docker_network(network, options, internal, &pools, at, &mut effects)
+            }
+            Verb::DeleteNetwork { network } => Ok(self.delete_docker_network(&network, &mut effects)),
+            Verb::CreateEndpoint { network, endpoint, v4, v6, mac } => {
+                self.create_endpoint(&network, endpoint, (v4, v6), mac, &mut effects)
+            }
+            Verb::DeleteEndpoint { network: _, endpoint } => Ok(self.delete_endpoint(&endpoint, &mut effects)),
+            Verb::Join { network, endpoint, sandbox: _ } => self.join(&network, &endpoint, &mut effects),
+            Verb::Leave { network: _, endpoint } => Ok(self.leave(&endpoint, &mut effects)),
+            Verb::EndpointInfo { network: _, endpoint } => Ok(self.endpoint_info(&endpoint)),
+        };
+        (effects, reply)
+    }
+
+    /// The fabric's networks.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Who owns and uses which addresses.
+    pub fn ipam(&self) -> &Ipam {
+        &self.ipam
+    }
+
+    /// For changes that the fabric's facts bring: gifts given and received.
+    pub fn ipam_mut(&mut self) -> &mut Ipam {
+        &mut self.ipam
+    }
+
+    /// This host's endpoints.
+    pub fn endpoints(&self) -> impl Iterator<Item = &EndpointRecord> {
+        self.endpoints.values()
+    }
+
+    /// Other hosts' endpoints.
+    pub fn remote_endpoints(&self) -> impl Iterator<Item = (HostId, &EndpointFact)> {
+        self.remote.iter().map(|((host, _), fact)| (*host, fact))
+    }
+
+    /// The engine's networks on this host that use the driver.
+    pub fn docker_networks(&self) -> impl Iterator<Item = &DockerRecord> {
+        self.dockers.values()
+    }
+
+    /// Whether the engine on this host was told to remove a network.
+    pub fn is_off(&self, network: NetworkId) -> bool {
+        self.off.contains(&network)
+    }
+
+    /// Which hosts use a network, with the containers attached to it.
+    pub fn uses_of(&self, network: NetworkId) -> impl Iterator<Item = (HostId, &UseFact)> {
+        self.uses.iter().filter(move |((_, id), _)| *id == network).map(|((host, _), fact)| (*host, fact))
+    }
+
+    /// A host's name for people; its short id while the name is unknown.
+    pub fn host_name(&self, host: HostId) -> String {
+        self.hosts.get(&host).map_or_else(|| host.short(), ToString::to_string)
+    }
+
+    fn next_stamp(&self, at: At) -> Stamp {
+        self.catalog.newest_stamp().next(at.wall)
+    }
+
+    /// Forgets everything that was kept; returns the keys under which it is stored.
+    pub fn forget_all(&mut self) -> Vec<Vec<u8>> {
+        let pools = self.pools.values().cloned().map(Record::Pool);
+        let dockers = self.dockers.values().cloned().map(Record::Docker);
+        let endpoints = self.endpoints.values().cloned().map(Record::Endpoint);
+        let leases = self.leases.values().cloned().map(Record::Lease);
+        let off = self.off.iter().copied().map(Record::Off);
+        let keys = pools.chain(dockers).chain(endpoints).chain(leases).chain(off).map(|record| record.key()).collect();
+        (self.pools, self.dockers, self.endpoints) = Default::default();
+        (self.leases, self.off) = Default::default();
+        keys
+    }
+}

@@ -1,1 +1,26 @@
-//! Scenarios on real dockerds.
+//! Scenarios on real dockerds with the real agent.
+//!
+//! A scenario is a function of [`Features`]; [`scenarios!`] makes two tests of it, one with the optional kernel features
+//! in use and one with all of them switched off. A [`Fabric`] is a bed of hosts whose agents have joined.
+
+mod fabric;
+mod features;
+
+pub use fabric::{Fabric, total};
+pub use features::Features;
+
+/// Bytes.
+pub const MEBIBYTE: u64 = 1 << 20;
+
+/// Makes two tests of every scenario named: with the optional kernel features, and without.
+#[macro_export]
+macro_rules! scenarios {
+    ($($scenario:ident),* $(,)?) => {
+        mod with_all_features {
+            $(#[test] fn $scenario() -> anyhow::Result<()> { super::$scenario($crate::Features::On) })*
+        }
+        mod without_optional_features {
+            $(#[test] fn $scenario() -> anyhow::Result<()> { super::$scenario($crate::Features::Off) })*
+        }
+    };
+}

@@ -1,0 +1,81 @@
+# What a person types. Everything is built by cargo; `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+PREFIX ?= /usr
+DESTDIR ?=
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BINARY := $(TARGET)/release/shoal
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+DIST := dist
+
+.PHONY: help build check test demo demo-down install uninstall deb clean lint nextest
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+build: ## build the binary for installing
+	packaging/needs build
+	$(CARGO) build --release --locked -p shoal
+
+check: nextest lint ## format, lints and every test that needs no root
+	packaging/needs build
+	$(CARGO) nextest run --locked --workspace --profile check
+	$(CARGO) test --locked --workspace --doc --quiet
+
+test: nextest ## every test: root's and those on real dockerds too
+	@[ "$$(id -u)" = 0 ] || { echo "make test needs root (namespaces, dockerd, eBPF); make check does not" >&2; exit 1; }
+	packaging/needs build test
+	$(MAKE) lint
+	$(CARGO) build --locked -p shoal -p shoal-netbed --bins
+	$(CARGO) test --locked --workspace --doc --quiet
+	$(CARGO) nextest run --locked --workspace
+
+demo: ## three hosts on this machine, a small application across them; KEEP=1 leaves it up
+	@[ "$$(id -u)" = 0 ] || { echo "make demo needs root: it lays out hosts in namespaces" >&2; exit 1; }
+	@packaging/needs build demo
+	$(CARGO) build --locked --quiet -p shoal -p shoal-netbed --bins
+	$(CARGO) build --locked --quiet -p shoal-e2e --example demo
+	@$(TARGET)/debug/examples/demo
+
+demo-down: ## end a demonstration that was left up
+	@$(TARGET)/debug/netbed down
+
+# Installs what is built; `make build` first, as yourself.
+install: ## install to $(DESTDIR)$(PREFIX); run `make build` before
+	@[ -x $(BINARY) ] || { echo "$(BINARY) is missing: run make build first" >&2; exit 1; }
+	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/shoal
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/bin/shoal|$(PREFIX)/bin/shoal|' packaging/systemd/shoal.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/shoal.service
+	install -D -m 644 packaging/network/10-shoal.network $(DESTDIR)$(PREFIX)/lib/systemd/network/10-shoal.network
+	install -D -m 644 packaging/network/10-shoal.link $(DESTDIR)$(PREFIX)/lib/systemd/network/10-shoal.link
+	install -D -m 644 packaging/network/10-shoal-networkmanager.conf $(DESTDIR)$(PREFIX)/lib/NetworkManager/conf.d/10-shoal.conf
+	[ -e $(DESTDIR)/etc/shoal/config.toml ] || install -D -m 644 packaging/config.toml $(DESTDIR)/etc/shoal/config.toml
+	install -D -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/shoal/copyright
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/vendor-completions fish/vendor_completions.d)
+	$(BINARY) completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/shoal
+	$(BINARY) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/vendor-completions/_shoal
+	$(BINARY) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/shoal.fish
+
+uninstall: ## remove what install put there, but not settings and state
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/shoal lib/systemd/system/shoal.service \
+	    lib/systemd/network/10-shoal.network lib/systemd/network/10-shoal.link lib/NetworkManager/conf.d/10-shoal.conf \
+	    share/bash-completion/completions/shoal share/zsh/vendor-completions/_shoal \
+	    share/fish/vendor_completions.d/shoal.fish share/doc/shoal/copyright)
+
+deb: build ## a Debian package in dist/
+	packaging/make-deb $(DIST) $(VERSION)
+
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf $(DIST)
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+nextest:
+	@$(CARGO) nextest --version >/dev/null 2>&1 || $(CARGO) install cargo-nextest --locked

@@ -1,0 +1,286 @@
+//! What the operator is shown, made from the fabric's views and the kernel's counters.
+
+use std::collections::BTreeMap;
+
+use shoal_api::{
+    AddressRange, AddressShare, Answer, Docker, Encryption, Endpoint, EndpointCounts, Endpoints, FabricInfo, Here,
+    Host, HostState, Network, NetworkCount, Notices, Reach, Status, Subnet, ThisHost, Traffic, TransportInfo,
+    TunnelInfo,
+};
+use shoal_fabric::HostSummary;
+use shoal_networks::{EndpointRecord, Naming};
+use shoal_planner::link_names;
+use shoal_ports::{Counters, LinkCounters};
+use shoal_schema::{EndpointFact, NetworkSpec};
+use shoal_transport::PeerStatus;
+use shoal_types::{HostId, HostName, NetworkId};
+
+use super::owner::{Agent, Goal};
+
+/// What every list of this version must say.
+pub(crate) const IN_CLEAR: &str =
+    "Traffic between hosts is not encrypted in this version: whoever can read the underlay can read it.";
+
+impl Agent {
+    pub(crate) async fn status(&mut self) -> Status {
+        let fabric = &self.fabric;
+        let (local, networks, hosts) = (fabric.local(), fabric.networks(), fabric.hosts());
+        let alive = hosts.iter().filter(|host| host.state != shoal_fabric::HostState::Down).count();
+        let info = fabric.identity().map(|identity| FabricInfo {
+            id: identity.fabric,
+            hosts: count(hosts.len()),
+            alive: count(alive),
+        });
+        let settled = networks.docker_networks().filter(|docker| docker.naming == Naming::Settled).count();
+        let connected = self.parts.transport.peers().iter().filter(|peer| peer.connected).count();
+        let uptime = self.parts.clock.now().since(self.started);
+        let settings = &self.parts.settings;
+        let status = Status {
+            host: ThisHost {
+                id: fabric.me(),
+                name: local.name.clone(),
+                version: local.version.clone(),
+                uptime_s: uptime.as_secs(),
+            },
+            fabric: info,
+            transport: TransportInfo {
+                listen: Some(self.parts.transport.local_addr()),
+                advertise: local.addresses.clone(),
+                peers: count(connected),
+            },
+            tunnel: TunnelInfo {
+                device: local.tunnel.name.clone(),
+                port: local.tunnel.port,
+                up: self.applied.tunnel.is_some(),
+                encryption: Encryption::Off,
+                encryption_note: IN_CLEAR.into(),
+            },
+            docker: Docker {
+                socket: settings.docker_socket.clone(),
+                reachable: self.engine_up,
+                why: (!self.engine_up).then(|| format!("Docker does not answer on {}", settings.docker_socket.display())),
+                version: None,
+                plugin_socket: settings.plugin_socket.clone(),
+            },
+            networks: NetworkCount { total: count(networks.catalog().iter().count()), here: count(settled) },
+            endpoints: EndpointCounts {
+                local: count(networks.endpoints().count()),
+                remote: count(networks.remote_endpoints().count()),
+            },
+            settings: settings.shown(),
+            losses: BTreeMap::new(),
+            notices: self.notices.iter().chain(&settings.notices).cloned().collect(),
+        };
+        let losses = self.losses().await;
+        Status { losses, ..status }
+    }
+
+    /// Everything that was lost since the start, by name.
+    async fn losses(&self) -> BTreeMap<String, u64> {
+        let tally = &self.tally;
+        let mut losses = BTreeMap::from([
+            ("kernel changes refused".to_owned(), tally.kernel_refusals),
+            ("kernel differences mended".to_owned(), tally.kernel_mended),
+            ("writes the disk refused".to_owned(), tally.failed_writes),
+            ("peers refused by this host".to_owned(), tally.peers_refused),
+            ("refusals of this host by peers".to_owned(), tally.refused_by_peers),
+            ("messages of unknown kinds".to_owned(), self.fabric.unknown_messages()),
+        ]);
+        for (name, number) in self.parts.transport.counters().named() {
+            losses.insert(format!("transport: {name}"), number);
+        }
+        if let Some(stats) = self.fabric.facts_stats() {
+            for (reason, number) in &stats.discarded {
+                losses.insert(format!("facts discarded: {reason:?}"), *number);
+            }
+        }
+        let counters = self.parts.kernel.counters().await.unwrap_or_default();
+        for (reason, number) in counters.tunnel_drops {
+            losses.insert(format!("tunnel: {reason}"), number);
+        }
+        losses
+    }
+
+    pub(crate) fn hosts(&self) -> Vec<Host> {
+        let peers: BTreeMap<HostId, PeerStatus> =
+            self.parts.transport.peers().into_iter().map(|peer| (peer.host, peer)).collect();
+        let mut hosts: Vec<Host> =
+            self.fabric.hosts().into_iter().map(|host| self.host(&host, peers.get(&host.id))).collect();
+        hosts.sort_by_key(|host| (host.state != HostState::This, host.name.clone(), host.id));
+        hosts
+    }
+
+    fn host(&self, host: &HostSummary, peer: Option<&PeerStatus>) -> Host {
+        let state = match host.state {
+            shoal_fabric::HostState::Myself => HostState::This,
+            shoal_fabric::HostState::Alive => HostState::Alive,
+            shoal_fabric::HostState::Down => HostState::Down,
+        };
+        let now = self.parts.clock.now();
+        let quic = match peer {
+            Some(peer) if peer.connected => Reach::Ok,
+            Some(PeerStatus { last_error: Some(why), .. }) => Reach::Unreachable { why: why.clone() },
+            _ => Reach::Unknown,
+        };
+        let tunnel = self.paths.get(&host.id).map_or(Reach::Unknown, |path| path.reach(host));
+        Host {
+            id: host.id,
+            name: host.fact.name.clone(),
+            addresses: host.fact.addresses.clone(),
+            quic_port: host.fact.quic_port,
+            tunnel_port: host.fact.tunnel_port,
+            state,
+            version: host.fact.version.clone(),
+            path_mtu: host.path_mtu,
+            quic,
+            tunnel,
+            rtt_us: peer.and_then(|peer| peer.rtt).and_then(|rtt| u64::try_from(rtt.as_micros()).ok()),
+            last_seen_ms: host.heard.and_then(|heard| u64::try_from(now.since(heard).as_millis()).ok()),
+        }
+    }
+
+    pub(crate) fn network_list(&self) -> Vec<Network> {
+        let mut networks: Vec<Network> =
+            self.fabric.networks().catalog().iter().map(|(id, spec)| self.network(id, spec)).collect();
+        networks.sort_by(|a, b| a.name.cmp(&b.name));
+        networks
+    }
+
+    fn network(&self, id: NetworkId, spec: &NetworkSpec) -> Network {
+        let networks = self.fabric.networks();
+        let local = networks.endpoints().filter(|endpoint| endpoint.network == id).count();
+        let remote = networks.remote_endpoints().filter(|(_, fact)| fact.network == id).count();
+        let off = networks.uses_of(id).filter(|(host, used)| used.off && *host != self.fabric.me());
+        let subnet = |subnet: &shoal_schema::Subnet| Subnet {
+            prefix: subnet.prefix,
+            gateway: subnet.gateway,
+            ip_range: subnet.dynamic,
+            reserved: subnet.reserved.clone(),
+        };
+        Network {
+            name: spec.name.clone(),
+            id,
+            vni: spec.vni.get(),
+            subnets: spec.subnets.iter().map(subnet).collect(),
+            internal: spec.internal,
+            labels: spec.labels.clone(),
+            options: spec.options.clone(),
+            creator: networks.host_name(spec.creator),
+            encryption: Encryption::Off,
+            endpoints_local: count(local),
+            endpoints_total: count(local + remote),
+            absent_on: off.filter_map(|(host, _)| networks.host_name(host).parse().ok()).collect(),
+            here: self.here(id),
+        }
+    }
+
+    fn here(&self, id: NetworkId) -> Here {
+        let networks = self.fabric.networks();
+        let docker = networks.docker_networks().find(|docker| docker.network == id);
+        match (docker, networks.engine_failure(id)) {
+            (Some(docker), _) => match &docker.naming {
+                Naming::Settled => Here::Present,
+                Naming::Pending(_) => Here::Pending,
+                Naming::Refused(why) => Here::Refused { why: why.clone() },
+            },
+            (None, _) if networks.is_off(id) => Here::Off,
+            (None, Some(why)) => Here::Refused { why: why.to_owned() },
+            (None, None) => Here::Pending,
+        }
+    }
+
+    pub(crate) async fn endpoints(&self) -> Endpoints {
+        let counters = self.parts.kernel.counters().await.unwrap_or_default();
+        let networks = self.fabric.networks();
+        let mine = networks.endpoints().filter_map(|record| self.local_endpoint(record, &counters));
+        let theirs = networks.remote_endpoints().filter_map(|(host, fact)| self.remote_endpoint(host, fact));
+        let mut endpoints: Vec<Endpoint> = mine.chain(theirs).collect();
+        endpoints.sort_by_key(|it| (it.network.clone(), it.host.clone(), it.v4, it.v6));
+        Endpoints { endpoints, tunnel_drops: named(&counters.tunnel_drops) }
+    }
+
+    fn local_endpoint(&self, record: &EndpointRecord, counters: &Counters) -> Option<Endpoint> {
+        let network = self.fabric.networks().catalog().get(record.network)?.name.clone();
+        let (link, _) = link_names(&record.endpoint);
+        let traffic = counters.links.get(&link).map(traffic);
+        Some(Endpoint {
+            network,
+            host: self.fabric.local().name.clone(),
+            container: record.container.clone(),
+            endpoint: record.endpoint.clone(),
+            v4: record.v4,
+            v6: record.v6,
+            mac: record.mac,
+            link: Some(link),
+            local: true,
+            traffic,
+        })
+    }
+
+    fn remote_endpoint(&self, host: HostId, fact: &EndpointFact) -> Option<Endpoint> {
+        let networks = self.fabric.networks();
+        let name: HostName = networks.host_name(host).parse().ok()?;
+        Some(Endpoint {
+            network: networks.catalog().get(fact.network)?.name.clone(),
+            host: name,
+            container: fact.container.clone(),
+            endpoint: fact.endpoint.clone(),
+            v4: fact.v4,
+            v6: fact.v6,
+            mac: fact.mac,
+            link: None,
+            local: false,
+            traffic: None,
+        })
+    }
+
+    pub(crate) fn addresses(&self) -> Vec<AddressShare> {
+        let networks = self.fabric.networks();
+        let mut used: BTreeMap<(HostId, NetworkId, bool), u64> = BTreeMap::new();
+        for (host, fact) in networks.remote_endpoints() {
+            for v4 in [fact.v4.map(|_| true), fact.v6.map(|_| false)].into_iter().flatten() {
+                *used.entry((host, fact.network, v4)).or_default() += 1;
+            }
+        }
+        let share = |holding: shoal_ipam::Holding| {
+            let v4 = matches!(holding.prefix, shoal_types::IpNet::V4(_));
+            let of_others = used.get(&(holding.host, holding.network, v4)).copied().unwrap_or(0);
+            Some(AddressShare {
+                network: networks.catalog().get(holding.network)?.name.clone(),
+                subnet: holding.prefix,
+                host: networks.host_name(holding.host).parse().ok()?,
+                ranges: holding.runs.iter().map(|(first, last)| AddressRange { first: *first, last: *last }).collect(),
+                owned: u64::try_from(holding.owned).unwrap_or(u64::MAX),
+                used: holding.local.map_or(of_others, |local| u64::try_from(local.used).unwrap_or(u64::MAX)),
+                resting: holding.local.map(|local| u64::try_from(local.resting).unwrap_or(u64::MAX)),
+            })
+        };
+        networks.ipam().holders(self.at().now).into_iter().filter_map(share).collect()
+    }
+
+    /// The answer to an operator who waited for the engine.
+    pub(crate) fn reached(&self, network: NetworkId, goal: Goal) -> Answer {
+        match (goal, self.fabric.networks().catalog().get(network)) {
+            (Goal::Present, Some(spec)) => self.network(network, spec).into(),
+            _ => Notices::default().into(),
+        }
+    }
+}
+
+fn traffic(counters: &LinkCounters) -> Traffic {
+    Traffic {
+        sent_packets: counters.sent_packets,
+        sent_bytes: counters.sent_bytes,
+        received_packets: counters.received_packets,
+        received_bytes: counters.received_bytes,
+        drops: named(&counters.drops),
+    }
+}
+
+fn named(drops: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    drops.iter().map(|(reason, number)| ((*reason).to_owned(), *number)).collect()
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,252 @@
+//! The operator's commands.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shoal_api::{Answer, Command, Failure, Join, NetworkCreate, Notices};
+use shoal_fabric::Introduction;
+use shoal_networks::{NetworkRequest, SubnetRequest};
+use shoal_ports::{Store, Write};
+use shoal_transport::{JoinRequest, Joined};
+use shoal_trust::Token;
+use shoal_types::{HostName, NetworkName};
+use tokio::sync::oneshot;
+
+use super::owner::{Agent, Goal};
+use super::{Input, machine, secrets};
+
+/// Where the name given with `init` and the addresses given with `join` are kept.
+const LOCAL_KEY: &[u8] = b"agent/local";
+
+/// The usual QUIC port of a member.
+const PORT: u16 = 7373;
+
+type Reply = oneshot::Sender<Result<Answer, Failure>>;
+
+/// What an operator said of this host while making it a member.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Said {
+    name: Option<HostName>,
+    advertise: Vec<IpAddr>,
+}
+
+/// The name that was given with `shoal init --name`.
+pub(crate) fn stored_name(stored: &[(Vec<u8>, Vec<u8>)]) -> Option<HostName> {
+    said(stored)?.name
+}
+
+/// The addresses that were given with `shoal join --advertise`, or found while joining.
+pub(crate) fn stored_advertise(stored: &[(Vec<u8>, Vec<u8>)]) -> Option<Vec<IpAddr>> {
+    said(stored).map(|said| said.advertise).filter(|addresses| !addresses.is_empty())
+}
+
+fn said(stored: &[(Vec<u8>, Vec<u8>)]) -> Option<Said> {
+    let (_, bytes) = stored.iter().find(|(key, _)| key == LOCAL_KEY)?;
+    serde_json::from_slice(bytes).ok()
+}
+
+impl Agent {
+    /// Carries a command out; its answer may come later.
+    pub(crate) async fn command(&mut self, command: Command, reply: Reply) {
+        let answer = match command {
+            Command::Join(join) => return self.join(join, reply),
+            Command::NetworkCreate(request) => return self.network_create(request, reply).await,
+            Command::NetworkDelete { name } => return self.network_delete(name, reply).await,
+            Command::Init { name } => self.init(name).await,
+            Command::Token { ttl_s } => self.token(ttl_s).await,
+            Command::Leave => self.leave().await,
+            Command::Forget { host } => self.forget(&host).await,
+            Command::Status => Ok(self.status().await.into()),
+            Command::Hosts => Ok(self.hosts().into()),
+            Command::NetworkList => Ok(self.network_list().into()),
+            Command::Endpoints => Ok(self.endpoints().await.into()),
+            Command::Addresses => Ok(self.addresses().into()),
+            Command::Doctor => Ok(self.doctor().await.into()),
+            Command::Version => Ok(shoal_api::Version { version: env!("CARGO_PKG_VERSION").into() }.into()),
+        };
+        let _ = reply.send(answer);
+    }
+
+    async fn init(&mut self, name: Option<HostName>) -> Result<Answer, Failure> {
+        if self.fabric.identity().is_some() {
+            return Err(Failure::conflict("this host belongs to a fabric already").hint("run `shoal leave` first"));
+        }
+        self.say(Said { name, advertise: self.parts.settings.advertise.clone() })?;
+        let (root, write) = secrets::new_root().map_err(Failure::internal)?;
+        self.parts.store.write(&[write]).map_err(Failure::internal)?;
+        let effects = self.fabric.init(&root, self.at()).map_err(Failure::conflict)?;
+        self.perform(effects).await.map_err(Failure::internal)?;
+        self.look_at_engine();
+        Ok(self.joined_answer().into())
+    }
+
+    async fn token(&mut self, ttl_s: u64) -> Result<Answer, Failure> {
+        let secret = secrets::random().map_err(Failure::internal)?;
+        let made = self.fabric.token(secret, Duration::from_secs(ttl_s), self.at());
+        let (token, effects) = made.map_err(Failure::conflict)?;
+        self.perform(effects).await.map_err(Failure::internal)?;
+        let local = self.fabric.local();
+        let (addresses, quic_port) = (local.addresses.clone(), local.quic_port);
+        Ok(shoal_api::Token { token: token.reveal(), expires_at: token.expires(), addresses, quic_port }.into())
+    }
+
+    async fn leave(&mut self) -> Result<Answer, Failure> {
+        let effects = self.fabric.leave(self.at()).map_err(Failure::conflict)?;
+        self.perform(effects).await.map_err(Failure::internal)?;
+        self.parts.store.write(&[secrets::drop_root()]).map_err(Failure::internal)?;
+        Ok(Notices::default().into())
+    }
+
+    async fn forget(&mut self, host: &str) -> Result<Answer, Failure> {
+        let (_, effects) = self.fabric.forget(host, self.at()).map_err(Failure::conflict)?;
+        self.perform(effects).await.map_err(Failure::internal)?;
+        Ok(Notices::default().into())
+    }
+
+    async fn network_create(&mut self, request: NetworkCreate, reply: Reply) {
+        let name = request.name.clone();
+        match self.fabric.create_network(network_request(request), self.at()) {
+            Ok((network, effects)) => match self.perform(effects).await {
+                Ok(()) => self.wait_for(network, name, Goal::Present, reply),
+                Err(reason) => drop(reply.send(Err(Failure::internal(reason)))),
+            },
+            Err(refusal) => drop(reply.send(Err(Failure::conflict(refusal.0)))),
+        }
+    }
+
+    async fn network_delete(&mut self, name: NetworkName, reply: Reply) {
+        match self.fabric.delete_network(&name, self.at()) {
+            Ok((network, effects)) => match self.perform(effects).await {
+                Ok(()) => self.wait_for(network, name, Goal::Absent, reply),
+                Err(reason) => drop(reply.send(Err(Failure::internal(reason)))),
+            },
+            Err(refusal) => {
+                let unknown = refusal.0.contains("has no network");
+                let failure = if unknown { Failure::not_found(refusal.0) } else { Failure::conflict(refusal.0) };
+                drop(reply.send(Err(failure)));
+            }
+        }
+    }
+
+    /// Asks a member to let this host in. The loop goes on meanwhile.
+    fn join(&mut self, join: Join, reply: Reply) {
+        if self.fabric.identity().is_some() {
+            let failure = Failure::conflict("this host belongs to a fabric already").hint("run `shoal leave` first");
+            return drop(reply.send(Err(failure)));
+        }
+        let token: Token = match join.token.trim().parse() {
+            Ok(token) => token,
+            Err(error) => return drop(reply.send(Err(Failure::user(format!("{error}"))))),
+        };
+        let port = join.port.unwrap_or(PORT);
+        let host = if join.host.contains(':') { format!("[{}]", join.host) } else { join.host.clone() };
+        let address = format!("{host}:{port}");
+        let advertise = if join.advertise.is_empty() { self.advertise_towards(&join.host, port) } else { join.advertise };
+        if let Err(failure) = self.say(Said { name: None, advertise: advertise.clone() }) {
+            return drop(reply.send(Err(failure)));
+        }
+        let local = self.fabric.local();
+        let request = JoinRequest {
+            name: local.name.clone(),
+            addresses: advertise,
+            quic_port: local.quic_port,
+            tunnel_port: local.tunnel.port,
+            version: local.version.clone(),
+        };
+        let (transport, inputs) = (self.parts.transport.clone(), self.parts.inputs.clone());
+        tokio::spawn(async move {
+            let result = transport.join(&address, &token, &request).await;
+            let result = result.map_err(|error| Failure::unavailable(error.to_string()));
+            let _ = inputs.send(Input::Joined(Box::new(result), reply)).await;
+        });
+    }
+
+    /// A member let this host in, or not.
+    pub(crate) async fn joined(&mut self, result: Result<Joined, Failure>, reply: Reply) {
+        let answer = match result {
+            Ok(joined) => self.take_up(joined).await,
+            Err(failure) => Err(failure),
+        };
+        let _ = reply.send(answer);
+    }
+
+    async fn take_up(&mut self, joined: Joined) -> Result<Answer, Failure> {
+        self.survey().await;
+        let introduction = Introduction {
+            root_public: joined.root_public,
+            certificate: joined.certificate,
+            introducer: joined.introducer,
+            members: joined.members,
+            welcome: joined.welcome,
+        };
+        let effects = self.fabric.join(introduction, self.at()).map_err(Failure::conflict)?;
+        self.perform(effects).await.map_err(Failure::internal)?;
+        self.look_at_engine();
+        Ok(self.joined_answer().into())
+    }
+
+    fn joined_answer(&self) -> shoal_api::Joined {
+        let local = self.fabric.local();
+        shoal_api::Joined {
+            fabric: self.fabric.identity().map_or(shoal_types::FabricId::new([0; 16]), |identity| identity.fabric),
+            host: self.fabric.me(),
+            name: local.name.clone(),
+            addresses: local.addresses.clone(),
+            quic_port: local.quic_port,
+            tunnel_port: local.tunnel.port,
+            hosts: u32::try_from(self.fabric.hosts().len()).unwrap_or(u32::MAX),
+            notices: vec![super::answers::IN_CLEAR.into()],
+        }
+    }
+
+    /// Networks of the engine may be waiting to be taken up.
+    fn look_at_engine(&self) {
+        let _ = self.parts.engine.send(shoal_networks::EngineRequest::List);
+    }
+
+    /// The addresses this host was told to advertise, by its operator or its configuration.
+    pub(crate) fn advertise(&self) -> Vec<IpAddr> {
+        let stored = self.parts.store.scan(LOCAL_KEY).unwrap_or_default();
+        stored_advertise(&stored).unwrap_or_else(|| self.parts.settings.advertise.clone())
+    }
+
+    /// The address from which the member is reached comes first; then one of the other family.
+    fn advertise_towards(&self, host: &str, port: u16) -> Vec<IpAddr> {
+        let configured = &self.parts.settings.advertise;
+        if !configured.is_empty() {
+            return configured.clone();
+        }
+        let target = std::net::ToSocketAddrs::to_socket_addrs(&(host, port)).ok().and_then(|mut it| it.next());
+        let source = target.and_then(machine::source_towards);
+        let known = self.fabric.local().addresses.iter().copied();
+        let others = known.filter(|address| source.is_none_or(|source| source.is_ipv4() != address.is_ipv4()));
+        source.into_iter().chain(others).collect()
+    }
+
+    fn say(&mut self, said: Said) -> Result<(), Failure> {
+        let name = said.name.clone().or_else(|| self.parts.settings.name.clone()).unwrap_or_else(machine::host_name);
+        let advertise = said.advertise.clone();
+        let value = serde_json::to_vec(&said).map_err(Failure::internal)?;
+        self.parts.store.write(&[Write { key: LOCAL_KEY.to_vec(), value: Some(value) }]).map_err(Failure::internal)?;
+        let local = self.fabric.local();
+        let addresses = if advertise.is_empty() { local.addresses.clone() } else { advertise };
+        let (mtu, at) = (local.underlay_mtu, self.at());
+        // A host that belongs to no fabric has nothing to publish: no effects come of this.
+        drop(self.fabric.set_local(name, addresses, mtu, at));
+        Ok(())
+    }
+}
+
+fn network_request(request: NetworkCreate) -> NetworkRequest {
+    let subnet = |it: shoal_api::SubnetRequest| SubnetRequest {
+        prefix: it.prefix,
+        gateway: it.gateway,
+        dynamic: it.ip_range,
+        reserved: it.aux,
+    };
+    let NetworkCreate { name, subnets, ipv6, internal, labels, options } = request;
+    let options: BTreeMap<String, String> = options;
+    NetworkRequest { name, subnets: subnets.into_iter().map(subnet).collect(), v6: ipv6, internal, labels, options }
+}

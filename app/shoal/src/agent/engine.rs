@@ -1,0 +1,197 @@
+//! The container engine: carries requests out beside the agent's loop, and turns its events into reports.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use shoal_containers::{Engine, Event, NetworkSpec, PoolSpec, SHOAL_DRIVER};
+use shoal_networks::{EngineNetwork, EngineReport, EngineRequest, EngineView, NETWORK_OPTION};
+use shoal_types::{EndpointId, IpNet};
+use tokio::sync::mpsc;
+
+use super::Input;
+
+/// Events that come close together are answered by one look.
+const SETTLE: Duration = Duration::from_millis(30);
+
+/// Networks of the engine that are not Shoal's: name and prefixes.
+pub(crate) type ForeignNetworks = Vec<(String, Vec<IpNet>)>;
+
+/// Carries requests out. One at a time: an engine works no faster when pressed, and creations must not race.
+pub(crate) async fn work(
+    engine: Arc<dyn Engine>,
+    mut requests: mpsc::UnboundedReceiver<EngineRequest>,
+    inputs: mpsc::Sender<Input>,
+) {
+    while let Some(request) = requests.recv().await {
+        let report = carry_out(engine.as_ref(), request).await;
+        if inputs.send(Input::Engine(report)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Follows the engine's events and reports what they point to.
+pub(crate) async fn watch(engine: Arc<dyn Engine>, inputs: mpsc::Sender<Input>) {
+    let mut events = engine.events();
+    while let Some(first) = events.next().await {
+        let mut news = News::default();
+        news.add(first);
+        while let Ok(Some(event)) = tokio::time::timeout(SETTLE, events.next()).await {
+            news.add(event);
+        }
+        for input in news.look(engine.as_ref()).await {
+            if inputs.send(input).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn carry_out(engine: &dyn Engine, request: EngineRequest) -> EngineReport {
+    match request {
+        EngineRequest::Read(id) => match engine.network(&id).await {
+            Ok(found) => EngineReport::Read(id, found.as_ref().and_then(view)),
+            Err(error) => EngineReport::Unreachable(error.to_string()),
+        },
+        EngineRequest::Create(network) => {
+            let id = network.id;
+            EngineReport::Created(id, create(engine, *network).await)
+        }
+        EngineRequest::Remove(network, id) => {
+            let result = engine.delete_network(&id).await.map_err(|error| error.to_string());
+            EngineReport::Removed(network, id, result)
+        }
+        EngineRequest::List => match engine.networks().await {
+            Ok(networks) => EngineReport::Listed(networks.iter().filter_map(view).collect()),
+            Err(error) => EngineReport::Unreachable(error.to_string()),
+        },
+        EngineRequest::Containers(id) => match engine.containers_of(&id).await {
+            Ok(containers) => EngineReport::Containers(id, containers.into_iter().map(|it| it.name).collect()),
+            Err(error) => EngineReport::Unreachable(error.to_string()),
+        },
+    }
+}
+
+/// Makes a network, after looking whether the engine has one of that name: an old one would make a second.
+async fn create(engine: &dyn Engine, network: EngineNetwork) -> Result<String, String> {
+    let name = network.spec.name.as_str();
+    let networks = engine.networks().await.map_err(|error| error.to_string())?;
+    if let Some(known) = networks.iter().find(|known| known.name == name) {
+        let same = known.driver == SHOAL_DRIVER && known.options.get(NETWORK_OPTION).is_some_and(|it| it == name);
+        return if same {
+            Ok(known.id.clone())
+        } else {
+            Err(format!(
+                "Docker on this host already has a network \"{name}\" (driver {}): remove or rename it, then run `shoal \
+                 network create {name}` here",
+                known.driver
+            ))
+        };
+    }
+    engine.create_network(spec(network)).await.map_err(|error| error.to_string())
+}
+
+fn spec(network: EngineNetwork) -> NetworkSpec {
+    let EngineNetwork { spec, .. } = network;
+    let bound = (NETWORK_OPTION.to_owned(), spec.name.to_string());
+    let mut options = spec.options;
+    options.insert(bound.0.clone(), bound.1.clone());
+    let pools = spec.subnets.iter().map(|subnet| PoolSpec {
+        subnet: subnet.prefix,
+        gateway: Some(subnet.gateway),
+        ip_range: subnet.dynamic,
+        aux: subnet.reserved.clone(),
+    });
+    NetworkSpec {
+        name: spec.name.to_string(),
+        labels: spec.labels,
+        options,
+        ipam_options: BTreeMap::from([bound]),
+        ipv6: spec.subnets.iter().any(|subnet| matches!(subnet.prefix, IpNet::V6(_))),
+        pools: pools.collect(),
+        internal: spec.internal,
+    }
+}
+
+/// A network in the words of the core; `None` for one whose name is not a valid one.
+fn view(network: &shoal_containers::EngineNetwork) -> Option<EngineView> {
+    Some(EngineView {
+        docker: network.id.clone(),
+        name: network.name.parse().ok()?,
+        ours: network.driver == SHOAL_DRIVER,
+        labels: network.labels.clone(),
+        options: network.options.clone(),
+        subnets: network.subnets.clone(),
+    })
+}
+
+/// What a burst of events asks to look at.
+#[derive(Default)]
+struct News {
+    networks: bool,
+    containers: bool,
+    created: Vec<String>,
+    up: Option<bool>,
+}
+
+impl News {
+    fn add(&mut self, event: Event) {
+        match event {
+            Event::EngineUp => (self.networks, self.containers, self.up) = (true, true, Some(true)),
+            Event::EngineDown => self.up = Some(false),
+            Event::NetworkCreated { .. } | Event::NetworkRemoved { .. } => self.networks = true,
+            Event::ContainerCreated { id } => {
+                self.created.push(id);
+                self.containers = true;
+            }
+            Event::NetworkConnected { .. }
+            | Event::NetworkDisconnected { .. }
+            | Event::ContainerStarted { .. }
+            | Event::ContainerDied { .. }
+            | Event::ContainerRemoved { .. }
+            | Event::ContainerRenamed { .. } => self.containers = true,
+        }
+    }
+
+    /// Wishes first: a container that has just been made is about to start.
+    async fn look(self, engine: &dyn Engine) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        if let Some(up) = self.up {
+            inputs.push(Input::EngineState(up));
+        }
+        let mut wishes = Vec::new();
+        for container in &self.created {
+            for wish in engine.container_networks(container).await.unwrap_or_default() {
+                let network = wish.network_id.unwrap_or(wish.network);
+                let addresses = [wish.v4.map(IpAddr::V4), wish.v6.map(IpAddr::V6)];
+                wishes.extend(addresses.into_iter().flatten().map(|address| (network.clone(), address)));
+            }
+        }
+        if !wishes.is_empty() {
+            inputs.push(Input::Engine(EngineReport::Wishes(wishes)));
+        }
+        if !(self.networks || self.containers) {
+            return inputs;
+        }
+        let Ok(networks) = engine.networks().await else { return inputs };
+        if self.networks {
+            let foreign = networks.iter().filter(|network| network.driver != SHOAL_DRIVER);
+            let foreign = foreign.map(|network| (network.name.clone(), network.subnets.clone())).collect();
+            inputs.push(Input::Foreign(foreign));
+            inputs.push(Input::Engine(EngineReport::Listed(networks.iter().filter_map(view).collect())));
+        }
+        for network in networks.iter().filter(|network| network.driver == SHOAL_DRIVER) {
+            if let Ok(containers) = engine.containers_of(&network.id).await {
+                let names = containers.into_iter().map(|container| container.name).collect();
+                inputs.push(Input::Engine(EngineReport::Containers(network.id.clone(), names)));
+            }
+        }
+        if let Ok(names) = engine.container_names_by_endpoint().await {
+            let known = |(endpoint, name): (String, String)| Some((endpoint.parse::<EndpointId>().ok()?, name));
+            inputs.push(Input::Engine(EngineReport::Names(names.into_iter().filter_map(known).collect())));
+        }
+        inputs
+    }
+}

@@ -1,0 +1,143 @@
+//! The agent: everything that touches the machine, around one owner of all decisions.
+//!
+//! ```text
+//!   plugin socket ── doors ──┐                        ┌── store      (before anything else)
+//!   admin socket ─── doors ──┤    Input    ┌───────┐  ├── kernel     thread: HostPlan, counters
+//!   engine ───────── watch ──┼────────────>│ Agent │──┼── engine     task: one request at a time
+//!   transport ──────events───┤  one loop   └───────┘  ├── transport  QUIC
+//!   clock ─────── timeouts ──┘   Fabric inside        └── replies    to the doors
+//! ```
+//!
+//! The loop owns the [`Fabric`](shoal_fabric::Fabric); nothing else decides. It carries out effects in their order, so a
+//! reply leaves only after what it promises is on disk and in the kernel.
+
+mod answers;
+mod commands;
+mod doctor;
+mod doors;
+mod engine;
+mod kernel;
+mod machine;
+mod owner;
+mod perform;
+mod probe;
+mod secrets;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use shoal_api::{Answer, Command, Failure};
+use shoal_containers::Docker;
+use shoal_dataplane::{Features, HostKernel, Options};
+use shoal_fabric::{At, Fabric, LocalHost};
+use shoal_networks::{EngineReport, Refusal, Reply, Verb};
+use shoal_plan::Tunnel;
+use shoal_ports::{Clock, Store, SystemClock};
+use shoal_store::RedbStore;
+use shoal_transport::{Config, Joined, Limits, Transport};
+use shoal_types::HostId;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::{Feature, Settings};
+
+/// Inputs that may wait before their senders are held back.
+const INPUTS_MAX: usize = 1024;
+
+/// Something for the owner to decide.
+pub(crate) enum Input {
+    /// A call of dockerd.
+    Verb(Verb, oneshot::Sender<Result<Reply, Refusal>>),
+    /// A command of the operator.
+    Command(Command, oneshot::Sender<Result<Answer, Failure>>),
+    /// An answer of the container engine.
+    Engine(EngineReport),
+    /// The engine answers, or no longer.
+    EngineState(bool),
+    /// The engine's networks that are not ours.
+    Foreign(engine::ForeignNetworks),
+    /// Another host let us in, or not.
+    Joined(Box<Result<Joined, Failure>>, oneshot::Sender<Result<Answer, Failure>>),
+    /// What a probe of the path to a host found.
+    Probed(HostId, probe::Path),
+}
+
+/// Runs the agent until it is told to end.
+pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(start(settings))
+}
+
+async fn start(settings: Settings) -> anyhow::Result<()> {
+    prepare_folders(&settings)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let at = At { now: clock.now(), wall: clock.wall() };
+    let mut store = RedbStore::open(settings.state_dir.join("state.redb"))?;
+    let key = Arc::new(secrets::host_key(&mut store)?);
+    let stored = store.scan(b"")?;
+
+    let local = local_host(&settings, &stored).await?;
+    let seed = secrets::random_seed();
+    let (fabric, effects) = Fabric::open(Arc::clone(&key), local, &stored, seed, at).map_err(anyhow::Error::msg)?;
+
+    let listen = ([0u16; 8], settings.quic_port).into();
+    let config = Config { listen, key, limits: Limits::default() };
+    let (transport, transport_events) = Transport::start(config, Arc::clone(&clock))?;
+    let kernel = open_kernel(&settings).await?;
+    let (inputs, inbox) = mpsc::channel(INPUTS_MAX);
+    let engine = Arc::new(Docker::at(settings.docker_socket.display().to_string()));
+    let (requests, work) = mpsc::unbounded_channel();
+    tokio::spawn(engine::work(engine.clone(), work, inputs.clone()));
+    tokio::spawn(engine::watch(engine, inputs.clone()));
+    let ended = doors::open(&settings, &inputs)?;
+
+    let parts = owner::Parts { settings, clock, store, transport, kernel, engine: requests, inputs };
+    let agent = owner::Agent::new(fabric, parts);
+    agent.run(effects, inbox, transport_events).await?;
+    ended.shut().await;
+    Ok(())
+}
+
+fn prepare_folders(settings: &Settings) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let make = |path: &Path, mode: u32| {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+        made.with_context(|| format!("cannot make folder {}", path.display()))
+    };
+    make(&settings.state_dir, 0o700)?;
+    for socket in [&settings.socket, &settings.plugin_socket] {
+        if let Some(folder) = socket.parent() {
+            make(folder, 0o755)?;
+        }
+    }
+    Ok(())
+}
+
+async fn local_host(settings: &Settings, stored: &[(Vec<u8>, Vec<u8>)]) -> anyhow::Result<LocalHost> {
+    let survey = shoal_links::survey().await.map_err(anyhow::Error::msg)?;
+    let advertise = commands::stored_advertise(stored).unwrap_or_else(|| settings.advertise.clone());
+    let underlay = machine::underlay(&survey, &advertise);
+    let name = commands::stored_name(stored).or_else(|| settings.name.clone());
+    Ok(LocalHost {
+        name: name.unwrap_or_else(machine::host_name),
+        addresses: underlay.addresses,
+        quic_port: settings.quic_port,
+        tunnel: Tunnel { name: settings.tunnel_device.clone(), port: settings.tunnel_port },
+        underlay_mtu: underlay.mtu,
+        version: env!("CARGO_PKG_VERSION").into(),
+        probe_link: probe::link_names(),
+    })
+}
+
+async fn open_kernel(settings: &Settings) -> anyhow::Result<kernel::KernelThread> {
+    let off: BTreeSet<Feature> = settings.features_off.iter().copied().collect();
+    let pin_dir = settings.pin_dir.clone();
+    let open = move || {
+        let mut features = Features::probe();
+        features.redirect_peer &= !off.contains(&Feature::RedirectPeer);
+        features.map_batch &= !off.contains(&Feature::MapBatch);
+        HostKernel::open(&Options { pin_dir, features })
+    };
+    Ok(kernel::KernelThread::start(open).await?)
+}

@@ -1,0 +1,308 @@
+//! The owner of all decisions: one loop.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shoal_api::{Answer, Failure};
+use shoal_fabric::{At, Effect, Fabric};
+use shoal_networks::EngineRequest;
+use shoal_plan::HostPlan;
+use shoal_ports::{Clock, Write};
+use shoal_store::RedbStore;
+use shoal_transport::{Event, Transport};
+use shoal_types::{HostId, Moment, NetworkId, NetworkName};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::{Input, engine, kernel::KernelThread, machine, probe};
+use crate::config::Settings;
+
+/// How often the whole kernel state is read back and compared.
+const AUDIT_EVERY: Duration = Duration::from_secs(5);
+
+/// How often addresses and routes of the machine are read.
+const SURVEY_EVERY: Duration = Duration::from_secs(10);
+
+/// Inputs that are decided before the kernel is brought in line with all of them at once.
+const BURST: usize = 64;
+
+/// Sentences for the operator that are kept.
+const NOTICES_MAX: usize = 50;
+
+/// What the agent is made of.
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: RedbStore,
+    pub(crate) transport: Transport,
+    pub(crate) kernel: KernelThread,
+    pub(crate) engine: mpsc::UnboundedSender<EngineRequest>,
+    pub(crate) inputs: mpsc::Sender<Input>,
+}
+
+/// The loop's state.
+pub(crate) struct Agent {
+    pub(crate) fabric: Fabric,
+    pub(crate) parts: Parts,
+    /// What the kernel was last told or seen to hold.
+    pub(crate) applied: HostPlan,
+    pub(crate) plan_changed: bool,
+    /// Writes that the disk refused; they go first in the next batch.
+    pub(crate) unsaved: Vec<Write>,
+    pub(crate) foreign: engine::ForeignNetworks,
+    pub(crate) engine_up: bool,
+    pub(crate) paths: BTreeMap<HostId, probe::Path>,
+    pub(crate) prober: probe::Prober,
+    pub(crate) notices: VecDeque<String>,
+    pub(crate) tally: Tally,
+    pub(crate) started: Moment,
+    pub(crate) stop: Option<String>,
+    waiting: Vec<Waiting>,
+}
+
+/// Counts of what went wrong, since the start.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally {
+    pub(crate) kernel_refusals: u64,
+    pub(crate) kernel_mended: u64,
+    pub(crate) failed_writes: u64,
+    pub(crate) peers_refused: u64,
+    pub(crate) refused_by_peers: u64,
+}
+
+/// An operator who waits for the engine on this host.
+struct Waiting {
+    network: NetworkId,
+    name: NetworkName,
+    goal: Goal,
+    until: Moment,
+    reply: oneshot::Sender<Result<Answer, Failure>>,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// The engine has the network.
+    Present,
+    /// The engine no longer has it.
+    Absent,
+}
+
+impl Agent {
+    pub(crate) fn new(fabric: Fabric, parts: Parts) -> Self {
+        let started = parts.clock.now();
+        let prober = probe::Prober::new(parts.inputs.clone());
+        Self {
+            fabric,
+            parts,
+            applied: HostPlan::default(),
+            plan_changed: true,
+            unsaved: Vec::new(),
+            foreign: Vec::new(),
+            engine_up: false,
+            paths: BTreeMap::new(),
+            prober,
+            notices: VecDeque::new(),
+            tally: Tally::default(),
+            started,
+            stop: None,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Decides until told to end.
+    pub(crate) async fn run(
+        mut self,
+        first: Vec<Effect>,
+        mut inbox: mpsc::Receiver<Input>,
+        mut events: mpsc::Receiver<Event>,
+    ) -> anyhow::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut audit = tokio::time::interval(AUDIT_EVERY);
+        let mut survey = tokio::time::interval(SURVEY_EVERY);
+        self.perform_quietly(first).await;
+        self.survey().await;
+        tracing::info!(host = %self.fabric.me(), "the agent is ready");
+        while self.stop.is_none() {
+            let wake = self.next_wake();
+            tokio::select! {
+                Some(input) = inbox.recv() => {
+                    self.take(input).await;
+                    for _ in 0..BURST {
+                        let Ok(input) = inbox.try_recv() else { break };
+                        self.take(input).await;
+                    }
+                }
+                Some(event) = events.recv() => {
+                    self.hear(event).await;
+                    for _ in 0..BURST {
+                        let Ok(event) = events.try_recv() else { break };
+                        self.hear(event).await;
+                    }
+                }
+                () = tokio::time::sleep_until(wake) => {
+                    let effects = self.fabric.tick(self.at());
+                    self.perform_quietly(effects).await;
+                }
+                _ = audit.tick() => self.audit().await,
+                _ = survey.tick() => self.survey().await,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+            if self.plan_changed {
+                self.project_all().await;
+            }
+            self.answer_waiting();
+        }
+        self.parts.transport.shutdown().await;
+        match self.stop {
+            Some(sentence) => Err(anyhow::anyhow!(sentence)),
+            None => Ok(()),
+        }
+    }
+
+    /// Both clocks.
+    pub(crate) fn at(&self) -> At {
+        At { now: self.parts.clock.now(), wall: self.parts.clock.wall() }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let now = self.parts.clock.now();
+        let wait = self.fabric.next_timeout().map_or(Duration::from_secs(3600), |due| due.since(now));
+        let deadline = self.waiting.iter().map(|it| it.until.since(now)).min();
+        Instant::now() + deadline.map_or(wait, |deadline| wait.min(deadline))
+    }
+
+    async fn take(&mut self, input: Input) {
+        let at = self.at();
+        match input {
+            Input::Verb(verb, reply) => {
+                let (effects, decided) = self.fabric.verb(verb, at);
+                let done = self.perform(effects).await;
+                let failed = |sentence: String| shoal_networks::Refusal(sentence);
+                let _ = reply.send(done.map_err(failed).and(decided));
+            }
+            Input::Command(command, reply) => self.command(command, reply).await,
+            Input::Engine(report) => {
+                let effects = self.fabric.engine(report, at);
+                self.perform_quietly(effects).await;
+            }
+            Input::EngineState(up) => self.engine_up = up,
+            Input::Foreign(networks) => {
+                self.foreign = networks;
+                self.survey().await;
+            }
+            Input::Joined(result, reply) => self.joined(*result, reply).await,
+            Input::Probed(host, path) => {
+                let effects = self.fabric.path_mtu(host, path.mtu);
+                self.paths.insert(host, path);
+                self.perform_quietly(effects).await;
+            }
+        }
+    }
+
+    async fn hear(&mut self, event: Event) {
+        let at = self.at();
+        let effects = match event {
+            Event::Datagram { from, bytes } => self.fabric.datagram(from, &bytes, at),
+            Event::Message { from, bytes } => self.fabric.message(from, &bytes, at),
+            Event::Connected { host, address, .. } => {
+                tracing::info!(host = %host.short(), %address, "connected");
+                Vec::new()
+            }
+            Event::Disconnected { host, why } => {
+                tracing::info!(host = %host.short(), why, "disconnected");
+                Vec::new()
+            }
+            Event::JoinAsked { host, reply, .. } => {
+                let _ = reply.send(self.fabric.welcome(host));
+                Vec::new()
+            }
+            Event::Refused { address, sentence, by_us, .. } => {
+                self.refused(address, &sentence, by_us);
+                Vec::new()
+            }
+            Event::CertificateRenewed(certificate) => self.fabric.renewed(certificate, at),
+        };
+        self.perform_quietly(effects).await;
+    }
+
+    fn refused(&mut self, address: std::net::SocketAddr, sentence: &str, by_us: bool) {
+        let who = if by_us { "refused" } else { "was refused by" };
+        if by_us {
+            self.tally.peers_refused += 1;
+        } else {
+            self.tally.refused_by_peers += 1;
+        }
+        self.notice(format!("this host {who} {address}: {sentence}"));
+    }
+
+    /// Keeps a sentence for `shoal status`, once.
+    pub(crate) fn notice(&mut self, sentence: String) {
+        if self.notices.contains(&sentence) {
+            return;
+        }
+        tracing::warn!("{sentence}");
+        self.notices.push_back(sentence);
+        if self.notices.len() > NOTICES_MAX {
+            self.notices.pop_front();
+        }
+    }
+
+    /// Reads the machine's addresses and routes.
+    pub(crate) async fn survey(&mut self) {
+        let Ok(survey) = shoal_links::survey().await else { return };
+        let at = self.at();
+        let taken = machine::taken(&survey, &self.foreign);
+        let mut effects = self.fabric.set_taken(taken, at);
+        let advertise = self.advertise();
+        let underlay = machine::underlay(&survey, &advertise);
+        if !underlay.addresses.is_empty() {
+            let name = self.fabric.local().name.clone();
+            effects.extend(self.fabric.set_local(name, underlay.addresses, underlay.mtu, at));
+        }
+        self.perform_quietly(effects).await;
+    }
+
+    /// Answers an operator once the engine on this host has, or no longer has, a network.
+    pub(crate) fn wait_for(
+        &mut self,
+        network: NetworkId,
+        name: NetworkName,
+        goal: Goal,
+        reply: oneshot::Sender<Result<Answer, Failure>>,
+    ) {
+        const PATIENCE: Duration = Duration::from_secs(15);
+        let until = self.at().now + PATIENCE;
+        self.waiting.push(Waiting { network, name, goal, until, reply });
+    }
+
+    fn answer_waiting(&mut self) {
+        let now = self.at().now;
+        for waiting in std::mem::take(&mut self.waiting) {
+            let networks = self.fabric.networks();
+            let present = networks.docker_networks().any(|docker| docker.network == waiting.network);
+            let failure = networks.engine_failure(waiting.network).map(str::to_owned);
+            let reached = (waiting.goal == Goal::Present) == present;
+            let verdict = match (reached, failure) {
+                (true, _) => Some(Ok(self.reached(waiting.network, waiting.goal))),
+                (false, Some(why)) => Some(Err(Failure::conflict(format!("network \"{}\": {why}", waiting.name)))),
+                (false, None) if now >= waiting.until => Some(Err(self.too_late(&waiting.name, waiting.goal))),
+                (false, None) => None,
+            };
+            match verdict {
+                Some(verdict) => drop(waiting.reply.send(verdict)),
+                None => self.waiting.push(waiting),
+            }
+        }
+    }
+
+    fn too_late(&self, name: &NetworkName, goal: Goal) -> Failure {
+        let docker = if self.engine_up { "has not answered yet" } else { "does not answer" };
+        let done = if goal == Goal::Present { "has" } else { "no longer has" };
+        Failure::unavailable(format!("the fabric {done} network \"{name}\", but Docker on this host {docker}"))
+            .hint("Shoal goes on trying; `shoal network list` shows when it is done")
+    }
+}

@@ -1,0 +1,163 @@
+//! Carries effects out.
+
+use bytes::Bytes;
+use shoal_fabric::{Effect, Writes};
+use shoal_plan::{Change, EndpointEntry, HostPlan, Observed};
+use shoal_planner::{diff, diff_endpoint, plan};
+use shoal_ports::{Store, Write};
+use shoal_transport::Member;
+use shoal_types::EndpointId;
+
+use super::owner::Agent;
+use super::{kernel, secrets};
+
+impl Agent {
+    /// Carries effects out in their order; at the first that fails the rest is left, and the reason returned.
+    pub(crate) async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), String> {
+        for effect in effects {
+            match effect {
+                Effect::Save { writes, durable: _ } => self.save(writes)?,
+                Effect::Clear(prefix) => {
+                    let stored = self.parts.store.scan(&prefix).map_err(|error| error.to_string())?;
+                    self.save(stored.into_iter().map(|(key, _)| (key, None)).collect())?;
+                }
+                Effect::Project(endpoint) => self.project(&endpoint).await?,
+                Effect::ProjectSoon => self.plan_changed = true,
+                Effect::Engine(request) => drop(self.parts.engine.send(request)),
+                Effect::Datagram(to, bytes) => {
+                    let addresses = self.fabric.addresses_of(to);
+                    self.parts.transport.send_datagram(to, &addresses, Bytes::from(bytes));
+                }
+                Effect::Message(to, bytes) => {
+                    let addresses = self.fabric.addresses_of(to);
+                    self.parts.transport.send_message(to, &addresses, Bytes::from(bytes));
+                }
+                Effect::Certificate(certificate) => {
+                    let root = secrets::root(&self.parts.store).map(std::sync::Arc::new);
+                    let member = certificate.map(|certificate| Member { certificate, root });
+                    self.parts.transport.set_membership(member);
+                }
+                Effect::Trust(view) => self.parts.transport.set_trust(view),
+                Effect::Notice(sentence) => self.notice(sentence),
+                Effect::Stop(sentence) => {
+                    tracing::error!("{sentence}");
+                    self.stop = Some(sentence);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries out effects that nobody waits for; a failure is told to the operator.
+    pub(crate) async fn perform_quietly(&mut self, effects: Vec<Effect>) {
+        if let Err(reason) = self.perform(effects).await {
+            self.notice(reason);
+        }
+    }
+
+    /// Writes a batch. What the disk refuses goes first in the next batch: memory and disk may differ only while the
+    /// disk refuses everything, and nothing is promised meanwhile.
+    fn save(&mut self, writes: Writes) -> Result<(), String> {
+        self.unsaved.extend(writes.into_iter().map(|(key, value)| Write { key, value }));
+        match self.parts.store.write(&self.unsaved) {
+            Ok(()) => {
+                self.unsaved.clear();
+                Ok(())
+            }
+            Err(error) => {
+                self.tally.failed_writes += 1;
+                Err(format!("shoal cannot keep its state: {error}"))
+            }
+        }
+    }
+
+    /// Brings the kernel in line for one endpoint.
+    async fn project(&mut self, endpoint: &EndpointId) -> Result<(), String> {
+        let (wanted, _) = plan(&self.fabric.view());
+        let applied = Observed { plan: std::mem::take(&mut self.applied), ..Observed::default() };
+        let changes = diff_endpoint(&wanted, &applied, endpoint);
+        self.applied = applied.plan;
+        match self.apply(changes).await.into_iter().next() {
+            None => Ok(()),
+            Some((_, error)) => Err(error.to_string()),
+        }
+    }
+
+    /// Brings the whole kernel in line with what it should hold by now.
+    pub(crate) async fn project_all(&mut self) {
+        self.plan_changed = false;
+        let (wanted, clashes) = plan(&self.fabric.view());
+        for clash in clashes {
+            let (winner, loser) = (clash.winner.host, clash.loser.host);
+            let networks = self.fabric.networks();
+            let sentence = format!(
+                "address {} of network {} is claimed on host {} and on host {}: the first has it",
+                clash.key.address,
+                clash.key.vni,
+                networks.host_name(winner),
+                networks.host_name(loser)
+            );
+            self.notice(sentence);
+        }
+        let applied = Observed { plan: std::mem::take(&mut self.applied), ..Observed::default() };
+        let changes = diff(&wanted, &applied);
+        self.applied = applied.plan;
+        self.apply(changes).await;
+    }
+
+    /// Reads back the whole kernel state and mends what differs.
+    pub(crate) async fn audit(&mut self) {
+        let observed = match self.parts.kernel.observe().await {
+            Ok(observed) => observed,
+            Err(error) => return self.notice(error.to_string()),
+        };
+        let (wanted, _) = plan(&self.fabric.view());
+        let changes = diff(&wanted, &observed);
+        let surprise = observed.plan != self.applied || !observed.broken.is_empty() || !observed.dangling.is_empty();
+        self.applied = observed.plan;
+        if surprise && !changes.is_empty() {
+            self.tally.kernel_mended += changes.len() as u64;
+            for (link, why) in &observed.broken {
+                tracing::warn!(%link, why, "the kernel differs from the plan: mending");
+            }
+            tracing::info!(changes = changes.len(), "the kernel differed from the plan and is mended");
+        }
+        self.apply(changes).await;
+        let view = self.fabric.view();
+        self.prober.follow(&view, &self.applied);
+    }
+
+    async fn apply(&mut self, changes: Vec<Change>) -> kernel::Refused {
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        let refused = self.parts.kernel.apply(changes.clone()).await;
+        for change in changes {
+            if !refused.iter().any(|(failed, _)| *failed == change) {
+                remember(&mut self.applied, change);
+            }
+        }
+        self.tally.kernel_refusals += refused.len() as u64;
+        for (_, error) in &refused {
+            self.notice(error.to_string());
+        }
+        refused
+    }
+}
+
+/// Notes a change that the kernel took.
+fn remember(applied: &mut HostPlan, change: Change) {
+    match change {
+        Change::SetTunnel(tunnel) => applied.tunnel = Some(tunnel),
+        Change::RemoveTunnel(_) => applied.tunnel = None,
+        Change::SetLink(name, link) => drop(applied.links.insert(name, link)),
+        Change::RemoveLink(name) => {
+            applied.endpoints.retain(|_, entry| *entry != EndpointEntry::Local(name.clone()));
+            applied.links.remove(&name);
+        }
+        Change::SetEndpoint(key, entry) => drop(applied.endpoints.insert(key, entry)),
+        Change::RemoveEndpoint(key) => drop(applied.endpoints.remove(&key)),
+        Change::SetPeer(address, peer) => drop(applied.peers.insert(address, peer)),
+        Change::RemovePeer(address) => drop(applied.peers.remove(&address)),
+    }
+}

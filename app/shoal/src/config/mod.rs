@@ -1,0 +1,221 @@
+//! The agent's settings: flags, then environment, then the configuration file, then defaults.
+//!
+//! ```text
+//!  --quic-port 7373    SHOAL_QUIC_PORT=7373    quic_port = 7373          (default)
+//!        flags      >       environment     >  /etc/shoal/config.toml  >   7373
+//! ```
+//!
+//! A [`Key`] describes each setting once: its name in the file, from which flag and variable follow, and how its value
+//! is read. [`resolve`] is pure; only [`load`] reads the environment and the file. Every setting remembers where its
+//! value came from, so that `shoal status` can show it. Unknown keys are refused with the nearest known one.
+
+mod error;
+mod file;
+mod key;
+mod value;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use shoal_api::{Setting, SettingSource};
+use shoal_types::{HostName, LinkName};
+
+pub(crate) use error::{ConfigError, place};
+pub(crate) use key::{KEYS, Key};
+pub(crate) use value::{Feature, LogLevel, Raw};
+
+/// Where the configuration file is unless `--config` or `SHOAL_CONFIG` names another.
+pub(crate) const DEFAULT_FILE: &str = "/etc/shoal/config.toml";
+
+/// How every variable of ours begins.
+const PREFIX: &str = "SHOAL_";
+
+/// The variable that names the configuration file.
+pub(crate) const FILE_VARIABLE: &str = "SHOAL_CONFIG";
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Folder of the agent's durable state. Absolute.
+    pub(crate) state_dir: PathBuf,
+    /// Folder in a BPF file system where programs and maps are pinned. Absolute.
+    pub(crate) pin_dir: PathBuf,
+    /// Socket of the admin API. Absolute, at most [`value::SOCKET_PATH_MAX`] bytes.
+    pub(crate) socket: PathBuf,
+    /// Socket on which Docker asks Shoal; its file name without `.sock` is the driver's name. As `socket`.
+    pub(crate) plugin_socket: PathBuf,
+    /// Docker's own socket. As `socket`.
+    pub(crate) docker_socket: PathBuf,
+    /// UDP port of QUIC, not 0.
+    pub(crate) quic_port: u16,
+    /// UDP port of the tunnel, not 0 and not `quic_port`.
+    pub(crate) tunnel_port: u16,
+    /// Name of the tunnel device.
+    pub(crate) tunnel_device: LinkName,
+    /// Underlay addresses told to the other hosts, the preferred one first, at most 8; empty: chosen by the agent.
+    pub(crate) advertise: Vec<IpAddr>,
+    /// The host's name; `None`: the machine's host name.
+    pub(crate) name: Option<HostName>,
+    /// What is logged.
+    pub(crate) log_level: LogLevel,
+    /// Kernel features that are not used though the kernel has them.
+    pub(crate) features_off: Vec<Feature>,
+    /// MTU of containers' links, bytes, 1,280 to 65,485; `None`: from the underlay.
+    pub(crate) mtu: Option<u16>,
+    /// Sentences about the settings that the user should read.
+    pub(crate) notices: Vec<String>,
+    /// Where each setting came from, by key; one that is missing here is at its default.
+    sources: BTreeMap<&'static str, SettingSource>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            state_dir: "/var/lib/shoal".into(),
+            pin_dir: "/sys/fs/bpf/shoal".into(),
+            socket: shoal_api::DEFAULT_SOCKET.into(),
+            plugin_socket: "/run/docker/plugins/shoal.sock".into(),
+            docker_socket: "/run/docker.sock".into(),
+            quic_port: 7373,
+            tunnel_port: 7374,
+            tunnel_device: key::default_device(),
+            advertise: Vec::new(),
+            name: None,
+            log_level: LogLevel::Info,
+            features_off: Vec::new(),
+            mtu: None,
+            notices: Vec::new(),
+            sources: BTreeMap::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Every setting in force with its source, in the order of [`KEYS`], as `shoal status` shows them.
+    pub(crate) fn shown(&self) -> Vec<Setting> {
+        let source = |key: &Key| self.sources.get(key.name).cloned().unwrap_or(SettingSource::Default);
+        KEYS.iter()
+            .map(|key| Setting { key: key.name.to_owned(), value: (key.show)(self), source: source(key) })
+            .collect()
+    }
+}
+
+/// The configuration file as text, and where it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct File<'a> {
+    /// The path, for messages.
+    pub(crate) path: &'a Path,
+    /// What it holds.
+    pub(crate) text: &'a str,
+}
+
+/// Decides what is in force. `flags` holds what was typed, by key; `environment` may hold anything.
+///
+/// # Errors
+/// The first setting that is unknown or whose value cannot be used, with its place; or two that exclude each other.
+pub(crate) fn resolve(
+    flags: &BTreeMap<&'static str, Raw>,
+    environment: &BTreeMap<String, String>,
+    file: Option<File<'_>>,
+) -> Result<Settings, ConfigError> {
+    let mut settings = Settings::default();
+    let in_file = file.map(|file| file::read(&file)).transpose()?.unwrap_or_default();
+    for key in KEYS {
+        let flag =
+            flags.get(key.name).map(|raw| (SettingSource::Flag { flag: key.flag.to_owned() }, raw.clone()));
+        let given =
+            flag.or_else(|| from_environment(key, environment)).or_else(|| in_file.get(key.name).cloned());
+        if let Some((source, raw)) = given {
+            (key.set)(&mut settings, &raw).map_err(|problem| ConfigError::new(&source, key.name, problem))?;
+            settings.sources.insert(key.name, source);
+        }
+    }
+    // A file's value is checked even where a flag outranks it: the flag may be gone at the next start.
+    for (name, (source, raw)) in &in_file {
+        let key = KEYS.iter().find(|key| key.name == *name);
+        let outcome = key.map_or(Ok(()), |key| (key.set)(&mut Settings::default(), raw));
+        outcome.map_err(|problem| ConfigError::new(source, name, problem))?;
+    }
+    settings.notices = unknown_variables(environment);
+    check_together(&settings)?;
+    Ok(settings)
+}
+
+/// Reads the environment and the file, then decides.
+///
+/// # Errors
+/// As [`resolve`]; also a file that cannot be read. The usual file need not exist, one that was named must.
+pub(crate) fn load(
+    flags: &BTreeMap<&'static str, Raw>,
+    file: Option<&Path>,
+) -> Result<Settings, ConfigError> {
+    let environment = environment();
+    let named = file.map(PathBuf::from).or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from));
+    let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => None,
+        Err(error) => return Err(ConfigError::unreadable(&path, &error)),
+    };
+    resolve(flags, &environment, text.as_deref().map(|text| File { path: &path, text }))
+}
+
+/// The variables whose name and value are text; an empty one counts as not set.
+fn environment() -> BTreeMap<String, String> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os()
+        .filter_map(text)
+        .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
+        .collect()
+}
+
+fn from_environment(key: &Key, environment: &BTreeMap<String, String>) -> Option<(SettingSource, Raw)> {
+    let variable = key.variable();
+    let value = environment.get(&variable).filter(|value| !value.is_empty())?;
+    Some((SettingSource::Environment { variable }, Raw::Text(value.clone())))
+}
+
+/// Variables that look like settings but are none. Not an error: the environment is not ours alone.
+fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<String> {
+    let known: Vec<String> = KEYS.iter().map(Key::variable).chain([FILE_VARIABLE.to_owned()]).collect();
+    let unknown = environment.keys().filter(|name| name.starts_with(PREFIX) && !known.contains(name));
+    let words = |name: &str| name.trim_start_matches(PREFIX).to_lowercase();
+    unknown
+        .map(|name| {
+            let nearest = error::nearest(&words(name), KEYS.iter().map(|key| key.name));
+            let nearest = KEYS.iter().find(|key| Some(key.name) == nearest).map(Key::variable);
+            let meant = nearest.map(|known| format!("; the nearest setting is {known}")).unwrap_or_default();
+            format!("The environment variable {name} is not a setting and has no effect{meant}.")
+        })
+        .collect()
+}
+
+/// Settings that are right alone and wrong together.
+fn check_together(settings: &Settings) -> Result<(), ConfigError> {
+    if settings.quic_port == settings.tunnel_port {
+        let port = settings.quic_port;
+        return Err(ConfigError::together(format!(
+            "quic_port and tunnel_port are both {port}: each needs a UDP port of its own"
+        )));
+    }
+    let sockets = [
+        ("socket", &settings.socket),
+        ("plugin_socket", &settings.plugin_socket),
+        ("docker_socket", &settings.docker_socket),
+    ];
+    for (at, (name, path)) in sockets.iter().enumerate() {
+        if let Some((other, _)) = sockets[at + 1..].iter().find(|(_, other)| other == path) {
+            let path = path.display();
+            return Err(ConfigError::together(format!(
+                "{name} and {other} are both {path}: they must differ"
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

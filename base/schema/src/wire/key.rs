@@ -1,0 +1,281 @@
+//! Keys of facts: a kind, "/", then ids as raw bytes of fixed length.
+//!
+//! ```text
+//! host/                                                     taken/
+//! endpoint/ network 16  endpoint 32                         network/ network 16
+//! gift/ network 16  pool 1  first address 16  epoch 4       use/ network 16
+//! token/ verifier 32                                        forgotten/ host 16
+//! ```
+//!
+//! Numbers are big-endian, so a scan meets gifts in the order of their addresses. An IPv4 address stands in its 16 bytes
+//! as IPv4-mapped (RFC 4291 section 2.5.5.2). The epoch is part of a gift's key because a gift must outlive the next gift
+//! of the same addresses by the same author (docs/internals/addresses.md).
+
+use std::fmt;
+use std::net::IpAddr;
+
+use shoal_types::{EndpointId, HostId, NetworkId, PoolIndex};
+
+use super::DecodeError;
+use crate::{Fact, GiftFact};
+
+/// The kinds of facts that this version knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FactKind {
+    /// [`Fact::Host`]
+    Host,
+    /// [`Fact::Taken`]
+    Taken,
+    /// [`Fact::Endpoint`]
+    Endpoint,
+    /// [`Fact::Network`]
+    Network,
+    /// [`Fact::Gift`]
+    Gift,
+    /// [`Fact::Use`]
+    Use,
+    /// [`Fact::Token`]
+    Token,
+    /// [`Fact::Forgotten`]
+    Forgotten,
+}
+
+impl FactKind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::Host,
+        Self::Taken,
+        Self::Endpoint,
+        Self::Network,
+        Self::Gift,
+        Self::Use,
+        Self::Token,
+        Self::Forgotten,
+    ];
+
+    /// The bytes with which every key of this kind begins, and no key of another kind.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Host => "host/",
+            Self::Taken => "taken/",
+            Self::Endpoint => "endpoint/",
+            Self::Network => "network/",
+            Self::Gift => "gift/",
+            Self::Use => "use/",
+            Self::Token => "token/",
+            Self::Forgotten => "forgotten/",
+        }
+    }
+}
+
+impl fmt::Display for FactKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.prefix().trim_end_matches('/'))
+    }
+}
+
+/// The key of a fact: at most 64 bytes, ordered by kind and then by ids.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FactKey(Vec<u8>);
+
+impl FactKey {
+    /// What every key of a kind begins with, for scans.
+    pub const fn kind_prefix(kind: FactKind) -> &'static [u8] {
+        kind.prefix().as_bytes()
+    }
+
+    /// The author's host fact.
+    pub fn host() -> Self {
+        Self::new(FactKind::Host, &[])
+    }
+
+    /// The author's taken fact.
+    pub fn taken() -> Self {
+        Self::new(FactKind::Taken, &[])
+    }
+
+    /// One endpoint.
+    pub fn endpoint(network: NetworkId, endpoint: &EndpointId) -> Self {
+        Self::new(FactKind::Endpoint, &[network.bytes(), &endpoint_bytes(endpoint)])
+    }
+
+    /// What the keys of a network's endpoints begin with, for scans.
+    pub fn endpoints_of(network: NetworkId) -> Vec<u8> {
+        Self::new(FactKind::Endpoint, &[network.bytes()]).0
+    }
+
+    /// One network.
+    pub fn network(id: NetworkId) -> Self {
+        Self::new(FactKind::Network, &[id.bytes()])
+    }
+
+    /// One gift.
+    pub fn gift(gift: &GiftFact) -> Self {
+        let (first, epoch) = (mapped(gift.first), gift.epoch.to_be_bytes());
+        Self::new(FactKind::Gift, &[gift.network.bytes(), &[gift.pool.0], &first, &epoch])
+    }
+
+    /// What the keys of gifts out of a network begin with, for scans.
+    pub fn gifts_of(network: NetworkId) -> Vec<u8> {
+        Self::new(FactKind::Gift, &[network.bytes()]).0
+    }
+
+    /// The author's use of a network. Not `use`, which is a keyword.
+    pub fn use_of(network: NetworkId) -> Self {
+        Self::new(FactKind::Use, &[network.bytes()])
+    }
+
+    /// One join token.
+    pub fn token(verifier: &[u8; 32]) -> Self {
+        Self::new(FactKind::Token, &[verifier])
+    }
+
+    /// What the author says of a host that is out for good.
+    pub fn forgotten(host: HostId) -> Self {
+        Self::new(FactKind::Forgotten, &[host.bytes()])
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The bytes, without a copy.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    pub(super) fn of(fact: &Fact) -> Self {
+        match fact {
+            Fact::Host(_) => Self::host(),
+            Fact::Taken(_) => Self::taken(),
+            Fact::Endpoint(fact) => Self::endpoint(fact.network, &fact.endpoint),
+            Fact::Network(fact) => Self::network(fact.id),
+            Fact::Gift(fact) => Self::gift(fact),
+            Fact::Use(fact) => Self::use_of(fact.network),
+            Fact::Token(fact) => Self::token(&fact.verifier),
+            Fact::Forgotten(fact) => Self::forgotten(fact.host),
+        }
+    }
+
+    fn new(kind: FactKind, parts: &[&[u8]]) -> Self {
+        Self([kind.prefix().as_bytes(), &parts.concat()].concat())
+    }
+}
+
+impl AsRef<[u8]> for FactKey {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for FactKey {
+    /// The kind as text, the ids as hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cut = self.0.iter().position(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        let (kind, ids) = self.0.split_at(cut);
+        f.write_str(&String::from_utf8_lossy(kind))?;
+        ids.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for FactKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FactKey({self})")
+    }
+}
+
+/// A key taken apart.
+pub(super) enum ParsedKey {
+    Host,
+    Taken,
+    Endpoint(NetworkId, EndpointId),
+    Network(NetworkId),
+    Gift(GiftKey),
+    Use(NetworkId),
+    Token([u8; 32]),
+    Forgotten(HostId),
+}
+
+/// What the key of a gift says.
+pub(super) struct GiftKey {
+    pub(super) network: NetworkId,
+    pub(super) pool: PoolIndex,
+    /// IPv4-mapped for IPv4.
+    pub(super) first: [u8; 16],
+    pub(super) epoch: u32,
+}
+
+impl ParsedKey {
+    pub(super) fn read(key: &[u8]) -> Result<Self, DecodeError> {
+        let kinds = FactKind::ALL.into_iter();
+        let found = kinds.filter_map(|kind| Some((kind, key.strip_prefix(kind.prefix().as_bytes())?))).next();
+        let (kind, ids) = found.ok_or(DecodeError::UnknownKind)?;
+        Self::read_ids(kind, Ids(ids)).ok_or(DecodeError::Key { kind })
+    }
+
+    pub(super) fn kind(&self) -> FactKind {
+        match self {
+            Self::Host => FactKind::Host,
+            Self::Taken => FactKind::Taken,
+            Self::Endpoint(..) => FactKind::Endpoint,
+            Self::Network(_) => FactKind::Network,
+            Self::Gift(_) => FactKind::Gift,
+            Self::Use(_) => FactKind::Use,
+            Self::Token(_) => FactKind::Token,
+            Self::Forgotten(_) => FactKind::Forgotten,
+        }
+    }
+
+    fn read_ids(kind: FactKind, mut ids: Ids<'_>) -> Option<Self> {
+        let key = match kind {
+            FactKind::Host => Self::Host,
+            FactKind::Taken => Self::Taken,
+            FactKind::Endpoint => Self::Endpoint(ids.network()?, endpoint_id(&ids.take::<32>()?)?),
+            FactKind::Network => Self::Network(ids.network()?),
+            FactKind::Gift => {
+                let (network, [pool]) = (ids.network()?, ids.take::<1>()?);
+                let (first, epoch) = (ids.take::<16>()?, u32::from_be_bytes(ids.take::<4>()?));
+                Self::Gift(GiftKey { network, pool: PoolIndex(pool), first, epoch })
+            }
+            FactKind::Use => Self::Use(ids.network()?),
+            FactKind::Token => Self::Token(ids.take::<32>()?),
+            FactKind::Forgotten => Self::Forgotten(HostId::new(ids.take::<16>()?)),
+        };
+        ids.0.is_empty().then_some(key)
+    }
+}
+
+/// The part of a key that is still to be read.
+struct Ids<'a>(&'a [u8]);
+
+impl Ids<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn network(&mut self) -> Option<NetworkId> {
+        self.take::<16>().map(NetworkId::new)
+    }
+}
+
+/// An address as it stands in a key.
+pub(super) fn mapped(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+/// The 32 bytes of an endpoint id's 64 digits.
+fn endpoint_bytes(id: &EndpointId) -> Vec<u8> {
+    let digit = |digit: u8| if digit.is_ascii_digit() { digit - b'0' } else { (digit - b'a') + 10 };
+    let (pairs, _) = id.as_str().as_bytes().as_chunks::<2>();
+    pairs.iter().map(|[high, low]| (digit(*high) << 4) | digit(*low)).collect()
+}
+
+fn endpoint_id(bytes: &[u8; 32]) -> Option<EndpointId> {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().parse().ok()
+}

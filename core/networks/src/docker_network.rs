@@ -1,0 +1,203 @@
+//! Networks of the container engine: created, named, removed.
+
+use std::collections::BTreeMap;
+
+use shoal_schema::{Fact, NetworkFact, NetworkSpec, Subnet};
+use shoal_types::{NetworkId, NetworkName, PoolIndex, Stamp};
+
+use crate::pool::{network_option, save};
+use crate::record::{DockerRecord, Naming, PoolRecord, Record};
+use crate::{ADDRESS_SPACES, At, DockerNetworkId, Effect, EngineRequest, EngineView, Networks, PoolData, PoolId};
+use crate::{Refusal, Reply, sentence};
+
+impl Networks {
+    pub(crate) fn create_docker_network(
+        &mut self,
+        docker: DockerNetworkId,
+        options: BTreeMap<String, String>,
+        internal: bool,
+        data: &[PoolData],
+        at: At,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        if self.dockers.contains_key(&docker) {
+            return Ok(Reply::Done);
+        }
+        if data.iter().any(|pool| !ADDRESS_SPACES.contains(&pool.space.as_str())) {
+            return Err(sentence::other_ipam_driver());
+        }
+        let mut pools = self.claim(data)?;
+        let name = network_option(&options)?.or_else(|| pools.iter().find_map(|pool| pool.name.clone()));
+        let bound = pools.iter().find_map(|pool| pool.network).map(|(id, _)| id);
+        let (network, naming) = match bound {
+            Some(network) => (self.bind(network, &pools)?, Naming::Settled),
+            None => self.draft(name, &mut pools, data, options, internal, at, effects)?,
+        };
+        for pool in &mut pools {
+            pool.claimed = Some(docker.clone());
+        }
+        pools.into_iter().for_each(|pool| self.keep_pool(pool, effects));
+        if self.off.remove(&network) {
+            effects.push(Effect::Save(Record::Off(network).key(), None));
+        }
+        let record = DockerRecord { docker: docker.clone(), network, naming, listed: false };
+        effects.push(save(&Record::Docker(record.clone())));
+        self.dockers.insert(docker.clone(), record);
+        effects.push(Effect::Engine(EngineRequest::Read(docker)));
+        effects.extend(self.tell_use(network));
+        Ok(Reply::Done)
+    }
+
+    /// Finds the pools that were asked for this network: each by prefix and gateway, among those no network has yet.
+    fn claim(&self, data: &[PoolData]) -> Result<Vec<PoolRecord>, Refusal> {
+        let find = |wanted: &PoolData| {
+            let gateway = |pool: &PoolRecord| wanted.gateway.is_none_or(|gateway| gateway == pool.gateway);
+            let fits = |pool: &&PoolRecord| pool.claimed.is_none() && pool.prefix == wanted.pool && gateway(pool);
+            // The latest request is the one dockerd has just made; an older equal one was left by a dockerd that died.
+            self.pools.values().filter(fits).max_by_key(|pool| pool.requested).cloned()
+        };
+        let missing = |wanted: &PoolData| match self.pools.values().find(|pool| pool.prefix == wanted.pool) {
+            Some(PoolRecord { claimed: Some(_), name: Some(name), .. }) => {
+                Refusal(format!("network \"{name}\" of the fabric is on this host already"))
+            }
+            _ => sentence::unknown_pool(&wanted.pool.to_string()),
+        };
+        data.iter().map(|wanted| find(wanted).ok_or_else(|| missing(wanted))).collect()
+    }
+
+    /// The engine's network is one that the fabric has.
+    fn bind(&self, network: NetworkId, pools: &[PoolRecord]) -> Result<NetworkId, Refusal> {
+        let Some(spec) = self.catalog.get(network) else {
+            return Err(Refusal("the network was deleted from the fabric a moment ago".into()));
+        };
+        if self.dockers.values().any(|docker| docker.network == network && docker.naming == Naming::Settled) {
+            return Err(Refusal(format!("network \"{}\" of the fabric is on this host already", spec.name)));
+        }
+        if pools.len() != spec.subnets.len() || pools.iter().any(|pool| pool.network.is_none_or(|(id, _)| id != network)) {
+            return Err(Refusal(format!(
+                "network \"{0}\" of the fabric has {1} subnets, this one was given others: run \"shoal network create {0}\"",
+                spec.name,
+                spec.subnets.len()
+            )));
+        }
+        Ok(network)
+    }
+
+    /// The network is new. With a name in the options it belongs to the fabric at once; else its name must be read first.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one driver call")]
+    fn draft(
+        &mut self,
+        name: Option<NetworkName>,
+        pools: &mut [PoolRecord],
+        data: &[PoolData],
+        options: BTreeMap<String, String>,
+        internal: bool,
+        at: At,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(NetworkId, Naming), Refusal> {
+        let subnets: Vec<Subnet> = pools.iter().zip(data).map(|(pool, data)| subnet(pool, data)).collect();
+        let network = NetworkId::new(self.dice.id());
+        for (index, pool) in (0u8..).zip(pools.iter_mut()) {
+            pool.network = Some((network, PoolIndex(index)));
+        }
+        let placeholder = || "unnamed".parse().map_err(|error| Refusal(format!("{error}")));
+        let known = name.clone().map_or_else(placeholder, Ok)?;
+        let spec = self.spec(known, subnets, options, BTreeMap::new(), internal)?;
+        if name.is_some() {
+            self.publish_network(network, Some(spec), at, effects);
+            return Ok((network, Naming::Settled));
+        }
+        let fact = NetworkFact { id: network, stamp: Stamp::default(), spec: Some(spec) };
+        Ok((network, Naming::Pending(Fact::Network(fact).encode())))
+    }
+
+    /// The engine told a network's name and labels.
+    pub(crate) fn named(&mut self, view: &EngineView, at: At, effects: &mut Vec<Effect>) {
+        let Some(mut record) = self.dockers.get(&view.docker).cloned() else { return };
+        record.listed = true;
+        if let Naming::Pending(bytes) = &record.naming {
+            record.naming = match draft_spec(record.network, bytes) {
+                Some(spec) => self.settle(record.network, spec, view, at, effects),
+                None => Naming::Refused("its definition on disk is damaged: remove the network and make it again".into()),
+            };
+        }
+        if self.dockers.get(&view.docker) != Some(&record) {
+            effects.push(save(&Record::Docker(record.clone())));
+            self.dockers.insert(view.docker.clone(), record);
+        }
+    }
+
+    fn settle(
+        &mut self,
+        network: NetworkId,
+        spec: NetworkSpec,
+        view: &EngineView,
+        at: At,
+        effects: &mut Vec<Effect>,
+    ) -> Naming {
+        if self.catalog.by_name(&view.name).is_some_and(|(id, _)| id != network) {
+            let sentence = sentence::name_in_use(&view.name, &view.docker);
+            effects.push(Effect::Notice(sentence.clone()));
+            return Naming::Refused(sentence);
+        }
+        let spec = NetworkSpec { name: view.name.clone(), labels: view.labels.clone(), ..spec };
+        self.publish_network(network, Some(spec), at, effects);
+        effects.extend(self.tell_use(network));
+        Naming::Settled
+    }
+
+    /// Docker's rm and prune cannot be refused; they mean "off this host".
+    pub(crate) fn delete_docker_network(&mut self, docker: &DockerNetworkId, effects: &mut Vec<Effect>) -> Reply {
+        let Some(record) = self.dockers.get(docker).cloned() else { return Reply::Done };
+        self.drop_docker_network(docker, effects);
+        if record.naming == Naming::Settled && self.catalog.get(record.network).is_some() {
+            self.off.insert(record.network);
+            effects.push(save(&Record::Off(record.network)));
+        }
+        effects.extend(self.tell_use(record.network));
+        Reply::Done
+    }
+
+    /// Lets go of an engine's network with all that hung on it.
+    pub(crate) fn drop_docker_network(&mut self, docker: &DockerNetworkId, effects: &mut Vec<Effect>) {
+        let Some(record) = self.dockers.remove(docker) else { return };
+        effects.push(Effect::Save(Record::Docker(record).key(), None));
+        let claimed = |pool: &&PoolRecord| pool.claimed.as_ref() == Some(docker);
+        let pools: Vec<PoolId> = self.pools.values().filter(claimed).map(|pool| pool.id.clone()).collect();
+        pools.iter().for_each(|pool| self.drop_pool(pool, effects));
+        let on_it: Vec<_> = self.endpoints.values().filter(|e| e.docker == *docker).map(|e| e.endpoint.clone()).collect();
+        for endpoint in on_it {
+            self.delete_endpoint(&endpoint, effects);
+        }
+    }
+
+    /// Why containers cannot use a network of the engine.
+    pub(crate) fn why_not_ready(&self, record: &DockerRecord) -> Refusal {
+        match &record.naming {
+            Naming::Pending(_) => sentence::name_pending(),
+            Naming::Refused(sentence) => Refusal(sentence.clone()),
+            Naming::Settled => Refusal(format!(
+                "the network was deleted from the fabric: remove it here with \"docker network rm {}\"",
+                record.docker.chars().take(12).collect::<String>()
+            )),
+        }
+    }
+}
+
+fn subnet(pool: &PoolRecord, data: &PoolData) -> Subnet {
+    let mut reserved = data.aux.clone();
+    for address in &pool.reserved {
+        if !reserved.values().any(|known| known == address) {
+            reserved.insert(address.to_string(), *address);
+        }
+    }
+    Subnet { prefix: pool.prefix, gateway: pool.gateway, dynamic: pool.dynamic, reserved }
+}
+
+fn draft_spec(network: NetworkId, bytes: &[u8]) -> Option<NetworkSpec> {
+    let key = shoal_schema::FactKey::network(network);
+    match Fact::decode(key.as_bytes(), bytes) {
+        Ok(Fact::Network(fact)) => fact.spec,
+        _ => None,
+    }
+}

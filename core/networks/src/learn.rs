@@ -1,0 +1,158 @@
+//! What other hosts' facts bring, and what was kept over a restart.
+
+use shoal_schema::{Fact, FactKey, NetworkFact, UseFact};
+use shoal_types::{HostId, NetworkId};
+
+use crate::pool::save;
+use crate::record::{Naming, Record};
+use crate::{CONTAINERS_TOLD_MAX, Effect, Networks};
+
+impl Networks {
+    /// Takes in a fact; our own come in the same way. Returns true if the plan may have changed.
+    pub fn learn(&mut self, author: HostId, fact: Fact) -> bool {
+        match fact {
+            Fact::Host(host) => {
+                self.hosts.insert(author, host.name);
+                self.ipam.hosts(&self.hosts.keys().copied().collect());
+                true
+            }
+            Fact::Taken(taken) => {
+                self.taken.insert(author, taken.prefixes);
+                false
+            }
+            Fact::Endpoint(endpoint) if author != self.me => {
+                let key = (author, endpoint.endpoint.clone());
+                self.remote.insert(key, endpoint.clone()) != Some(endpoint)
+            }
+            Fact::Network(network) => self.learn_network(author, network),
+            Fact::Gift(gift) => {
+                let seen = self.ipam.gift(author, &gift);
+                self.report(&seen);
+                false
+            }
+            Fact::Use(used) => {
+                self.uses.insert((author, used.network), used);
+                false
+            }
+            Fact::Endpoint(_) | Fact::Token(_) | Fact::Forgotten(_) => false,
+        }
+    }
+
+    /// A fact was taken back by its author, or its author was forgotten.
+    pub fn unlearn(&mut self, author: HostId, fact: Fact) -> bool {
+        match fact {
+            Fact::Host(_) => self.hosts.remove(&author).is_some(),
+            Fact::Taken(_) => {
+                self.taken.remove(&author);
+                false
+            }
+            Fact::Endpoint(endpoint) => self.remote.remove(&(author, endpoint.endpoint)).is_some(),
+            Fact::Network(network) => {
+                let changed = self.catalog.unlearn(author, network.id);
+                self.follow_catalog(network.id);
+                changed
+            }
+            Fact::Use(used) => {
+                self.uses.remove(&(author, used.network));
+                false
+            }
+            Fact::Gift(gift) => {
+                self.ipam.gift_removed(author, &gift);
+                false
+            }
+            Fact::Token(_) | Fact::Forgotten(_) => false,
+        }
+    }
+
+    pub(crate) fn learn_network(&mut self, author: HostId, fact: NetworkFact) -> bool {
+        let id = fact.id;
+        let changed = self.catalog.learn(author, fact);
+        if changed {
+            self.follow_catalog(id);
+        }
+        changed
+    }
+
+    fn follow_catalog(&mut self, id: NetworkId) {
+        match self.catalog.get(id) {
+            Some(spec) => {
+                let seen = self.ipam.network(id, spec);
+                self.report(&seen);
+            }
+            None => self.ipam.remove_network(id),
+        }
+        self.hold_leases(id);
+    }
+
+    /// Tells the pools which addresses containers of this host have.
+    fn hold_leases(&mut self, id: NetworkId) {
+        for lease in self.leases.values().filter(|lease| lease.network == id) {
+            // A pool that is not known yet holds nothing; this runs again when its network becomes known.
+            let _ = self.ipam.restore(id, lease.pool, lease.address);
+        }
+    }
+
+    fn report(&mut self, seen: &[shoal_ipam::Notice]) {
+        let told = seen.iter().map(|notice| self.address_notice(notice)).collect::<Vec<_>>();
+        self.notices.extend(told);
+    }
+
+    /// Takes back what was kept. Damaged records are told and passed over.
+    pub fn restore<'a>(&mut self, records: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (key, bytes) in records {
+            match Record::decode(bytes) {
+                Some(Record::Pool(pool)) => drop(self.pools.insert(pool.id.clone(), pool)),
+                Some(Record::Docker(docker)) => drop(self.dockers.insert(docker.docker.clone(), docker)),
+                Some(Record::Endpoint(endpoint)) => drop(self.endpoints.insert(endpoint.endpoint.clone(), endpoint)),
+                Some(Record::Off(network)) => drop(self.off.insert(network)),
+                Some(Record::Lease(lease)) => {
+                    let network = lease.network;
+                    self.leases.insert((network, lease.address), lease);
+                    self.hold_leases(network);
+                }
+                None => effects.push(Effect::Notice(format!(
+                    "a record on disk is damaged and was passed over: {}",
+                    String::from_utf8_lossy(key)
+                ))),
+            }
+        }
+        effects
+    }
+
+    /// Tells the fabric how this host uses a network, if that changed.
+    pub(crate) fn tell_use(&mut self, network: NetworkId) -> Vec<Effect> {
+        let off = self.off.contains(&network);
+        let settled = self.dockers.values().any(|d| d.network == network && d.naming == Naming::Settled);
+        let known = self.told.get(&network);
+        if self.catalog.get(network).is_none() || !(off || settled) {
+            let had = self.told.remove(&network).is_some();
+            return had.then(|| Effect::Withdraw(FactKey::use_of(network))).into_iter().collect();
+        }
+        let containers = if off { Vec::new() } else { known.map(|told| told.containers.clone()).unwrap_or_default() };
+        self.tell(UseFact { network, off, containers })
+    }
+
+    /// The engine listed the containers of a network.
+    pub(crate) fn tell_containers(&mut self, network: NetworkId, mut containers: Vec<String>) -> Vec<Effect> {
+        containers.sort();
+        containers.truncate(CONTAINERS_TOLD_MAX);
+        self.tell(UseFact { network, off: self.off.contains(&network), containers })
+    }
+
+    fn tell(&mut self, fact: UseFact) -> Vec<Effect> {
+        if self.told.get(&fact.network) == Some(&fact) {
+            return Vec::new();
+        }
+        self.told.insert(fact.network, fact.clone());
+        self.uses.insert((self.me, fact.network), fact.clone());
+        vec![Effect::Publish(Fact::Use(fact))]
+    }
+
+    /// Marks a network as removed from this host.
+    pub(crate) fn mark_off(&mut self, network: NetworkId, effects: &mut Vec<Effect>) {
+        if self.off.insert(network) {
+            effects.push(save(&Record::Off(network)));
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What people read when something cannot be done. Each sentence names the object and says what to do.
+
+use std::net::IpAddr;
+
+use shoal_ipam::{AllocateError, Notice};
+use shoal_types::{IpNet, NetworkName};
+
+use crate::{Networks, Refusal};
+
+/// Docker's own IPAM driver was used.
+pub(crate) fn other_ipam_driver() -> Refusal {
+    Refusal(
+        "a shoal network takes its addresses from shoal too, or two hosts would hand out one address twice: use \
+         \"shoal network create NAME\" or \"docker network create -d shoal --ipam-driver shoal NAME\""
+            .into(),
+    )
+}
+
+/// The pool is not one that the driver gave out.
+pub(crate) fn unknown_pool(pool: &str) -> Refusal {
+    Refusal(format!("address pool {pool} is not known to shoal (any more): create the network again"))
+}
+
+/// The engine names a network that was never created here.
+pub(crate) fn unknown_network(docker: &str) -> Refusal {
+    let short: String = docker.chars().take(12).collect();
+    Refusal(format!(
+        "network {short} is not known to shoal: remove it with \"docker network rm {short}\" and run \"shoal network \
+         create NAME\""
+    ))
+}
+
+/// The network's name has not been read from the engine yet.
+pub(crate) fn name_pending() -> Refusal {
+    Refusal("the network was made a moment ago and its name has not been read from Docker yet: try again".into())
+}
+
+/// The fabric has this name for another network.
+pub(crate) fn name_in_use(name: &NetworkName, docker: &str) -> String {
+    let short: String = docker.chars().take(12).collect();
+    format!(
+        "the fabric already has a network \"{name}\", and this one was made beside it: remove it with \"docker network rm \
+         {short}\"; \"shoal network create {name}\" puts the fabric's network on this host"
+    )
+}
+
+/// Two creations with the same pool would be indistinguishable.
+pub(crate) fn equal_pool_pending(prefix: IpNet) -> Refusal {
+    Refusal(format!(
+        "another network with subnet {prefix} is being created right now: try again in a moment, or name the network with \
+         --ipam-opt shoal.network=NAME -o shoal.network=NAME"
+    ))
+}
+
+impl Networks {
+    /// Why an address cannot be had.
+    pub(crate) fn no_address(&self, name: &NetworkName, error: &AllocateError, wish: Option<IpAddr>) -> Refusal {
+        let wished = wish.map_or_else(|| "an address".into(), |address| address.to_string());
+        Refusal(match error {
+            AllocateError::OwnedBy { owner: host, .. } => format!(
+                "address {wished} of network \"{name}\" is in host {}'s range; it has been asked to give it to this host: try \
+                 again in a moment",
+                self.host_name(*host)
+            ),
+            other => format!("network \"{name}\": {other}"),
+        })
+    }
+
+    /// What two facts disagree on.
+    pub(crate) fn address_notice(&self, notice: &Notice) -> String {
+        match notice {
+            Notice::Clash { first, last, kept, ignored, .. } => format!(
+                "addresses {first} to {last} are owned by host {} and claimed by host {}: one of them was restored from an old \
+                 backup",
+                self.host_name(*kept),
+                self.host_name(*ignored)
+            ),
+            Notice::Lost { first, last, author, to, .. } => format!(
+                "addresses {first} to {last} of this host were given to host {} by host {}: this host was restored from an old \
+                 backup, or host {} is at fault",
+                self.host_name(*to),
+                self.host_name(*author),
+                self.host_name(*author)
+            ),
+            Notice::PrefixChanged { kept, ignored, .. } => {
+                format!("an edit changed subnet {kept} to {ignored}; it was ignored: a network's subnets are fixed")
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Hosts, and how this one joins them.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use shoal_types::{FabricId, HostId, HostName, WallTime};
+
+/// This host belongs to a fabric now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The fabric.
+    pub fabric: FabricId,
+    /// This host's id.
+    pub host: HostId,
+    /// This host's name.
+    pub name: HostName,
+    /// Addresses that this host tells the others, the preferred one first.
+    pub addresses: Vec<IpAddr>,
+    /// UDP port of QUIC.
+    pub quic_port: u16,
+    /// UDP port of the tunnel.
+    pub tunnel_port: u16,
+    /// Hosts of the fabric, this one included.
+    pub hosts: u32,
+    /// Sentences that the user should read.
+    pub notices: Vec<String>,
+}
+
+/// A join token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// The text to hand to `shoal join`. A secret until it ends.
+    pub token: String,
+    /// When it ends, milliseconds since 1970.
+    #[serde(rename = "expires_at_ms")]
+    pub expires_at: WallTime,
+    /// Addresses at which this host may be joined, the preferred one first.
+    pub addresses: Vec<IpAddr>,
+    /// UDP port of QUIC.
+    pub quic_port: u16,
+}
+
+/// A host of the fabric, as this one sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Its id.
+    pub id: HostId,
+    /// Its name for people; not unique.
+    pub name: HostName,
+    /// Underlay addresses, the preferred one first.
+    pub addresses: Vec<IpAddr>,
+    /// UDP port of QUIC.
+    pub quic_port: u16,
+    /// UDP port of the tunnel.
+    pub tunnel_port: u16,
+    /// Whether it lives.
+    pub state: HostState,
+    /// Its software's version.
+    pub version: String,
+    /// Largest IP packet of a container that reaches it, bytes; `None` until it was found, and for this host.
+    pub path_mtu: Option<u16>,
+    /// Whether its QUIC port answers.
+    pub quic: Reach,
+    /// Whether its tunnel port answers.
+    pub tunnel: Reach,
+    /// Round trip over QUIC, microseconds.
+    pub rtt_us: Option<u64>,
+    /// How long ago anything was heard from it, milliseconds; `None`: never since this agent started.
+    pub last_seen_ms: Option<u64>,
+}
+
+/// Whether a host lives, by membership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HostState {
+    /// This host.
+    #[serde(rename = "self")]
+    This,
+    /// It answers.
+    Alive,
+    /// It missed an answer; others are asked.
+    Suspect,
+    /// Nobody reaches it.
+    Down,
+    /// It is out for good.
+    Forgotten,
+}
+
+/// Whether a port answers. In JSON `{"state":"unreachable","why":"..."}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Reach {
+    /// It does.
+    Ok,
+    /// It does not.
+    Unreachable {
+        /// One sentence: which port of which address, what was tried.
+        why: String,
+    },
+    /// Not tried to the end yet; also this host's own ports.
+    Unknown,
+}

@@ -1,0 +1,4 @@
+//! Runs `admin_command` of `testing/foreign`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| shoal_foreign::run("admin_command", bytes));

@@ -1,0 +1,4 @@
+//! Runs `membership_packets` of `testing/foreign`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| shoal_foreign::run("membership_packets", bytes));

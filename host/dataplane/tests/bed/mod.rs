@@ -1,0 +1,225 @@
+//! Hosts and containers as network namespaces of this machine, each host with a bpffs of its own. Needs root.
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "shared by tests that each use a part of it"
+)]
+
+use std::fs::File;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sched::{CloneFlags, setns, unshare};
+use shoal_dataplane::{Features, HostKernel, Options};
+use shoal_plan::{Change, EndpointEntry, EndpointKey, Link, LinkSources, Peer, Tunnel};
+use shoal_ports::Kernel;
+use shoal_types::{LinkName, MacAddr, Vni};
+
+/// The network of all containers in these tests, unless they say otherwise.
+pub const SHOP: u32 = 4711;
+
+/// A network namespace without a name; gone when dropped.
+pub struct Namespace(File);
+
+impl Namespace {
+    pub fn new() -> Self {
+        let made = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).expect("these tests need root");
+            File::open("/proc/thread-self/ns/net").expect("own namespace")
+        });
+        let namespace = Self(made.join().expect("a namespace"));
+        namespace.ip("link set lo up");
+        namespace
+    }
+
+    /// Runs on a thread inside.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                setns(&self.0, CloneFlags::CLONE_NEWNET).expect("enter");
+                work()
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Runs a program inside; its output if it succeeds.
+    pub fn run(&self, line: &str) -> Result<String, String> {
+        let mut words = line.split_whitespace();
+        let program = words.next().expect("a program");
+        let output =
+            self.inside(|| Command::new(program).args(words).output().expect("the program is installed"));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() {
+            return Ok(text(&output.stdout));
+        }
+        Err(format!("{line}: {}{}", text(&output.stdout), text(&output.stderr)))
+    }
+
+    pub fn ip(&self, arguments: &str) -> String {
+        self.run(&format!("ip {arguments}")).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A path that `ip link set netns` takes.
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
+    }
+
+    /// Pings once; a reply within a second.
+    pub fn pings(&self, to: &str) -> bool {
+        self.run(&format!("ping -n -c 1 -W 1 {to}")).is_ok()
+    }
+}
+
+/// A folder for one host's bpffs; unmounted and removed when dropped.
+pub struct PinFolder(PathBuf);
+
+impl PinFolder {
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("dataplane-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).expect("a new folder");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for PinFolder {
+    fn drop(&mut self) {
+        let _gone = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
+        let _gone = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// A host: its namespace and its pins.
+pub struct Host {
+    pub namespace: Namespace,
+    pub pins: PinFolder,
+    pub features: Features,
+}
+
+impl Host {
+    pub fn new(features: Features) -> Self {
+        Self { namespace: Namespace::new(), pins: PinFolder::new(), features }
+    }
+
+    /// Opens the data plane as an agent would, works with it, and drops it again.
+    pub fn kernel<T: Send>(&self, work: impl FnOnce(&mut HostKernel) -> T + Send) -> T {
+        let options = Options { pin_dir: self.pins.path().join("shoal"), features: self.features };
+        self.namespace.inside(|| work(&mut HostKernel::open(&options).expect("the data plane opens")))
+    }
+
+    pub fn apply(&self, changes: &[Change]) {
+        let failed = self.kernel(|kernel| kernel.apply(changes));
+        assert!(failed.is_empty(), "{failed:?}");
+    }
+
+    /// Makes a container with addresses 10.7.0.N and fd07::N.
+    pub fn container(&self, number: u8) -> Container {
+        self.container_in(SHOP, number)
+    }
+
+    pub fn container_in(&self, vni: u32, number: u8) -> Container {
+        let (name, link) = pair(vni, number);
+        let container = Namespace::new();
+        let mut changes = vec![Change::SetLink(name.clone(), link.clone())];
+        for address in addresses(number) {
+            let key = EndpointKey { vni: link.vni, address };
+            changes.push(Change::SetEndpoint(key, EndpointEntry::Local(name.clone())));
+        }
+        self.apply(&changes);
+        self.namespace.ip(&format!("link set {} netns {} name eth0", link.inner_name, container.path()));
+        container.ip(&format!("address add 10.7.0.{number}/16 dev eth0"));
+        container.ip(&format!("address add fd07::{number:x}/64 dev eth0"));
+        container.ip("link set eth0 up");
+        Container { namespace: container, number, vni: link.vni }
+    }
+
+    /// Tells this host that a container runs on another.
+    pub fn learn(&self, container: &Container, host: IpAddr) {
+        let entry = EndpointEntry::Remote(host);
+        let keys = addresses(container.number).map(|address| EndpointKey { vni: container.vni, address });
+        self.apply(&keys.map(|key| Change::SetEndpoint(key, entry.clone())));
+    }
+}
+
+/// A container's namespace.
+pub struct Container {
+    pub namespace: Namespace,
+    pub number: u8,
+    pub vni: Vni,
+}
+
+impl Container {
+    /// Waits until duplicate address detection is done.
+    pub fn settle(&self) {
+        for _ in 0..50 {
+            if !self.namespace.ip("-6 address show dev eth0").contains("tentative") {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        panic!("addresses stay tentative");
+    }
+}
+
+pub fn addresses(number: u8) -> [IpAddr; 2] {
+    [format!("10.7.0.{number}"), format!("fd07::{number:x}")].map(|text| text.parse().expect("an address"))
+}
+
+pub fn vni(number: u32) -> Vni {
+    Vni::new(number).expect("24 bits")
+}
+
+pub fn name(text: &str) -> LinkName {
+    text.parse().expect("a link's name")
+}
+
+/// The plan of a container's link.
+pub fn pair(network: u32, number: u8) -> (LinkName, Link) {
+    let [v4, v6] = addresses(number);
+    let (IpAddr::V4(v4), IpAddr::V6(v6)) = (v4, v6) else { panic!("one of each family") };
+    let link = Link {
+        inner_name: name(&format!("dp-in{number}")),
+        mac: MacAddr::new([2, 0, 0, 0, 7, number]),
+        mtu: 1370,
+        vni: vni(network),
+        sources: LinkSources { v4: Some(v4), v6: Some(v6) },
+    };
+    (name(&format!("dp-out{number}")), link)
+}
+
+/// Two hosts on one wire: 10.99.0.1 and .2, fd99::1 and ::2, a tunnel each, each the other's peer over one family.
+pub fn two_hosts(features: Features, over_v6: bool) -> (Host, Host) {
+    let hosts = (Host::new(features), Host::new(features));
+    hosts.0.namespace.ip(&format!("link add wire type veth peer wire netns {}", hosts.1.namespace.path()));
+    for (host, own, other) in [(&hosts.0, 1, 2), (&hosts.1, 2, 1)] {
+        host.namespace.ip(&format!("address add 10.99.0.{own}/24 dev wire"));
+        host.namespace.ip(&format!("address add fd99::{own}/64 dev wire nodad"));
+        host.namespace.ip("link set wire up");
+        let peer = Peer { local: underlay(own, over_v6), mtu: 1370 };
+        host.apply(&[
+            Change::SetTunnel(Tunnel { name: name("dp-vx"), port: 4790 }),
+            Change::SetPeer(underlay(other, over_v6), peer),
+        ]);
+    }
+    hosts
+}
+
+pub fn underlay(number: u8, v6: bool) -> IpAddr {
+    let text = if v6 { format!("fd99::{number}") } else { format!("10.99.0.{number}") };
+    text.parse().expect("an address")
+}
+
+pub const ALL_FEATURES: Features = Features { redirect_peer: true, map_batch: true };
+pub const NO_FEATURES: Features = Features { redirect_peer: false, map_batch: false };

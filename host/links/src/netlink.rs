@@ -1,0 +1,168 @@
+//! The only module that knows rtnetlink: its crates change their interfaces several times a year.
+
+use futures_util::TryStreamExt;
+use netlink_packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags,
+    LinkInfo, LinkMessage,
+};
+use rtnetlink::LinkUnspec;
+use shoal_ports::KernelError;
+use shoal_types::{LinkName, MacAddr};
+use tokio::runtime::Runtime;
+
+use crate::{ALIAS, Device, GROUP, Kind};
+
+/// A netlink socket of one network namespace, and what drives it.
+pub(crate) struct Netlink {
+    runtime: Runtime,
+    handle: rtnetlink::Handle,
+}
+
+impl Netlink {
+    pub(crate) fn open() -> Result<Self, KernelError> {
+        let failed = |error: std::io::Error| refused("open", "netlink socket", error.to_string());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
+        let handle = {
+            let _inside = runtime.enter();
+            let (connection, handle, _) = rtnetlink::new_connection().map_err(failed)?;
+            runtime.spawn(connection);
+            handle
+        };
+        Ok(Self { runtime, handle })
+    }
+
+    pub(crate) fn list(&self) -> Result<Vec<Device>, KernelError> {
+        let messages = self.handle.link().get().execute().try_collect::<Vec<_>>();
+        let messages = self.runtime.block_on(messages).map_err(|e| refused("list", "links", reason(&e)))?;
+        Ok(messages.iter().filter_map(device).collect())
+    }
+
+    pub(crate) fn find(&self, name: &LinkName) -> Result<Option<Device>, KernelError> {
+        let message = async { self.handle.link().get().match_name(name.as_str()).execute().try_next().await };
+        match self.runtime.block_on(message) {
+            Ok(message) => Ok(message.as_ref().and_then(device)),
+            Err(error) if errno(&error) == Some(nix::Error::ENODEV) => Ok(None),
+            Err(error) => Err(refused("look up", name.as_str(), reason(&error))),
+        }
+    }
+
+    pub(crate) fn add(&self, name: &LinkName, message: LinkMessage) -> Result<(), KernelError> {
+        self.runtime
+            .block_on(self.handle.link().add(message).execute())
+            .map_err(|error| refused("make link", name.as_str(), reason(&error)))
+    }
+
+    pub(crate) fn set(&self, action: &str, name: &LinkName, message: LinkMessage) -> Result<(), KernelError> {
+        self.runtime
+            .block_on(self.handle.link().set(message).execute())
+            .map_err(|error| refused(action, name.as_str(), reason(&error)))
+    }
+
+    /// Keeps IPv6 from making a link-local address once the device is up. A kernel without IPv6 needs no telling.
+    pub(crate) fn set_no_ipv6_address(&self, device: &Device) -> Result<(), KernelError> {
+        let none = vec![AfSpecUnspec::Inet6(vec![AfSpecInet6::AddrGenMode(In6AddrGenMode::None)])];
+        let message = LinkUnspec::new_with_index(device.index)
+            .append_extra_attribute(LinkAttribute::AfSpecUnspec(none))
+            .build();
+        match self.runtime.block_on(self.handle.link().set(message).execute()) {
+            Err(error) if errno(&error) != Some(nix::Error::EAFNOSUPPORT) => {
+                Err(refused("keep IPv6 off", device.name.as_str(), reason(&error)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn remove(&self, device: &Device) -> Result<(), KernelError> {
+        match self.runtime.block_on(self.handle.link().del(device.index).execute()) {
+            Err(error) if errno(&error) != Some(nix::Error::ENODEV) => {
+                Err(refused("remove link", device.name.as_str(), reason(&error)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Reads the kernel's description; `None` if the name is not one that Linux allows today.
+fn device(message: &LinkMessage) -> Option<Device> {
+    let mut device = Device {
+        index: message.header.index,
+        name: message.attributes.iter().find_map(name)?,
+        is_ours: false,
+        kind: kind(&message.attributes),
+        mac: MacAddr::new([0; 6]),
+        mtu: 0,
+        is_up: message.header.flags.contains(LinkFlags::Up),
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Group(group) => device.is_ours = *group == GROUP,
+            LinkAttribute::Mtu(mtu) => device.mtu = *mtu,
+            LinkAttribute::Address(bytes) => {
+                device.mac = MacAddr::new(bytes.as_slice().try_into().unwrap_or_default());
+            }
+            _ => {}
+        }
+    }
+    Some(device)
+}
+
+fn name(attribute: &LinkAttribute) -> Option<LinkName> {
+    match attribute {
+        LinkAttribute::IfName(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn kind(attributes: &[LinkAttribute]) -> Kind {
+    let infos = attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => Some(infos.as_slice()),
+        _ => None,
+    });
+    let infos = infos.unwrap_or_default();
+    if infos.contains(&LinkInfo::Kind(InfoKind::Veth)) {
+        return pair(attributes);
+    }
+    let vxlan = infos.iter().find_map(|info| match info {
+        LinkInfo::Data(InfoData::Vxlan(settings)) => Some(settings),
+        _ => None,
+    });
+    vxlan.map_or(Kind::Other, |settings| tunnel(settings))
+}
+
+fn pair(attributes: &[LinkAttribute]) -> Kind {
+    let inner_name = attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfAlias(alias) => alias.strip_prefix(ALIAS)?.parse().ok(),
+        _ => None,
+    });
+    let is_elsewhere = attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
+    let inner_index = attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(index) if !is_elsewhere => Some(*index),
+        _ => None,
+    });
+    Kind::Pair { inner_name, inner_index }
+}
+
+fn tunnel(settings: &[InfoVxlan]) -> Kind {
+    let port = settings.iter().find_map(|setting| match setting {
+        InfoVxlan::Port(port) => Some(*port),
+        _ => None,
+    });
+    let is_external = settings.contains(&InfoVxlan::CollectMetadata(true));
+    Kind::Tunnel { port: port.unwrap_or_default(), is_external }
+}
+
+fn refused(action: &str, object: &str, reason: String) -> KernelError {
+    KernelError { action: action.to_owned(), object: object.to_owned(), reason }
+}
+
+fn errno(error: &rtnetlink::Error) -> Option<nix::Error> {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => Some(nix::Error::from_raw(-message.raw_code())),
+        _ => None,
+    }
+}
+
+/// The kernel's reason in its usual words; netlink's library gives a number.
+fn reason(error: &rtnetlink::Error) -> String {
+    errno(error).map_or_else(|| error.to_string(), |errno| errno.desc().to_owned())
+}

@@ -1,0 +1,103 @@
+//! Reaching a host at one of several addresses.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use quinn::{ConnectError, Connection, ConnectionError};
+use shoal_trust::host_id_of;
+use shoal_types::HostId;
+use tokio::task::JoinSet;
+
+use crate::link::ending;
+use crate::shared::Shared;
+use crate::tls;
+use crate::wire::Code;
+
+/// Addresses that are tried, at most.
+const ADDRESSES_MAX: usize = 8;
+/// Each address gets this head start over the next one.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// A connection whose other end has proved to hold `key`.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    pub(crate) connection: Connection,
+    pub(crate) key: [u8; 32],
+}
+
+/// Why a host was not reached.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreached {
+    #[error("no address of it is known")]
+    NoAddress,
+    #[error(
+        "UDP port {port} of {ip} does not answer: is it open, and is the agent running there?",
+        port = .0.port(),
+        ip = .0.ip()
+    )]
+    Silent(SocketAddr),
+    #[error("{0} cannot be dialled: {1}")]
+    Undialable(SocketAddr, ConnectError),
+    #[error("at {0}: {why}", why = ending(.1).why)]
+    Ended(SocketAddr, ConnectionError),
+    #[error("at {0} answers host {other}, not the one expected", other = .1.short())]
+    OtherHost(SocketAddr, HostId),
+    #[error("at {0} answers something that shows no key")]
+    NoKey(SocketAddr),
+}
+
+/// Connects to the first address at which `expected` (or anyone, if `None`) answers.
+pub(crate) async fn reach(
+    shared: &Shared,
+    addresses: &[SocketAddr],
+    expected: Option<HostId>,
+) -> Result<Reached, Unreached> {
+    let first = *addresses.first().ok_or(Unreached::NoAddress)?;
+    let mut attempts = JoinSet::new();
+    for (delay, address) in (0..).map(|place| HEAD_START * place).zip(addresses).take(ADDRESSES_MAX) {
+        let (endpoint, address) = (shared.endpoint.clone(), *address);
+        attempts.spawn(async move {
+            tokio::time::sleep(delay).await;
+            attempt(&endpoint, address, expected).await
+        });
+    }
+    // Attempts that are still under way are dropped on return, which closes them.
+    tokio::time::timeout(shared.config.limits.dial_timeout, first_success(&mut attempts))
+        .await
+        .unwrap_or(Err(None))
+        .map_err(|failure| failure.unwrap_or(Unreached::Silent(first)))
+}
+
+async fn first_success(
+    attempts: &mut JoinSet<Result<Reached, Unreached>>,
+) -> Result<Reached, Option<Unreached>> {
+    let mut last = None;
+    while let Some(outcome) = attempts.join_next().await {
+        match outcome {
+            Ok(Ok(reached)) => return Ok(reached),
+            Ok(Err(failure)) => last = Some(failure),
+            Err(_) => {}
+        }
+    }
+    Err(last)
+}
+
+async fn attempt(
+    endpoint: &quinn::Endpoint,
+    address: SocketAddr,
+    expected: Option<HostId>,
+) -> Result<Reached, Unreached> {
+    let connecting = endpoint.connect(address, tls::SERVER_NAME);
+    let connecting = connecting.map_err(|error| Unreached::Undialable(address, error))?;
+    let connection = connecting.await.map_err(|error| match error {
+        ConnectionError::TimedOut => Unreached::Silent(address),
+        error => Unreached::Ended(address, error),
+    })?;
+    let key = tls::peer_key(&connection).ok_or(Unreached::NoKey(address))?;
+    let host = host_id_of(&key);
+    if expected.is_some_and(|expected| expected != host) {
+        connection.close(Code::Bye.number(), b"another host was expected at this address");
+        return Err(Unreached::OtherHost(address, host));
+    }
+    Ok(Reached { connection, key })
+}

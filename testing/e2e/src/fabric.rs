@@ -1,0 +1,186 @@
+//! A bed whose hosts have joined one fabric.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use shoal_netbed::{Bed, Builder, Host, Image, eventually, probe_image};
+
+use crate::Features;
+
+/// How long the fabric may take to agree on something.
+const AGREE: Duration = Duration::from_secs(20);
+
+/// Hosts with dockerd and agent, joined.
+#[derive(Debug)]
+pub struct Fabric {
+    bed: Bed,
+    features: Features,
+    image: Image,
+}
+
+impl Fabric {
+    /// `hosts` hosts in one fabric, made by the first.
+    pub fn new(hosts: usize, features: Features) -> Result<Self> {
+        Self::on(Bed::builder(hosts), features)
+    }
+
+    /// A fabric on a bed of one's own design.
+    pub fn on(bed: Builder, features: Features) -> Result<Self> {
+        let fabric = Self::unjoined(bed, features)?;
+        fabric.host(1).shoal("init")?;
+        let token = fabric.token("")?;
+        for host in &fabric.bed.hosts()[1..] {
+            host.shoal(&format!("join {} {token}", fabric.host(1).address()))?;
+        }
+        fabric.settle(fabric.bed.hosts().len())?;
+        Ok(fabric)
+    }
+
+    /// Hosts whose agents run and have not joined. The agent is there before dockerd, as the units order it.
+    pub fn unjoined(bed: Builder, features: Features) -> Result<Self> {
+        let fabric = Self { bed: bed.without_dockerd().build()?, features, image: probe_image()? };
+        fabric.bed.on_each(|host| {
+            fabric.start_agent(host)?;
+            host.start_dockerd()?;
+            fabric.image.load(host)
+        })?;
+        Ok(fabric)
+    }
+
+    /// The bed underneath.
+    pub fn bed(&self) -> &Bed {
+        &self.bed
+    }
+
+    /// Host number `number`, counted from 1.
+    pub fn host(&self, number: usize) -> &Host {
+        self.bed.host(number)
+    }
+
+    /// Starts a host's agent with this fabric's features.
+    pub fn start_agent(&self, host: &Host) -> Result<()> {
+        host.start_agent(&[], self.features.environment())
+    }
+
+    /// A token made on the first host; `shoal token` prints it alone on its last line.
+    pub fn token(&self, arguments: &str) -> Result<String> {
+        let printed = self.host(1).shoal(&format!("token {arguments}"))?;
+        Ok(printed.lines().last().context("`shoal token` printed nothing")?.trim().to_owned())
+    }
+
+    /// Waits until each host sees `alive` hosts alive.
+    pub fn settle(&self, alive: usize) -> Result<()> {
+        self.bed.on_each(|host| sees(host, alive)).map(drop)
+    }
+
+    /// Waits until each of the first `count` hosts sees as many alive; the others have not joined.
+    pub fn settle_among(&self, count: usize) -> Result<()> {
+        self.bed.hosts()[..count].iter().try_for_each(|host| sees(host, count))
+    }
+
+    /// `shoal network create NAME ARGUMENTS` on the first host, and the wait until every dockerd has it.
+    pub fn network(&self, name: &str, arguments: &str) -> Result<()> {
+        self.host(1).shoal(&format!("network create {name} {arguments}"))?;
+        self.appears(name)
+    }
+
+    /// Waits until every host's dockerd has exactly one network of this name.
+    pub fn appears(&self, name: &str) -> Result<()> {
+        self.bed.on_each(|host| self.appears_on(host, name)).map(drop)
+    }
+
+    /// Waits until a host's dockerd has exactly one network of this name.
+    pub fn appears_on(&self, host: &Host, name: &str) -> Result<()> {
+        self.count_on(host, name, 1)
+    }
+
+    /// Waits until no host's dockerd has a network of this name.
+    pub fn disappears(&self, name: &str) -> Result<()> {
+        self.bed.on_each(|host| self.disappears_on(host, name)).map(drop)
+    }
+
+    /// Waits until a host's dockerd has no network of this name.
+    pub fn disappears_on(&self, host: &Host, name: &str) -> Result<()> {
+        self.count_on(host, name, 0)
+    }
+
+    /// Runs an idle container with the probe and the tools in it.
+    pub fn run(&self, host: usize, name: &str, network: &str, arguments: &str) -> Result<()> {
+        self.try_run(host, name, network, arguments)?.ok().map(drop)
+    }
+
+    /// Like [`Fabric::run`], for one that may be refused.
+    pub fn try_run(
+        &self,
+        host: usize,
+        name: &str,
+        network: &str,
+        arguments: &str,
+    ) -> Result<shoal_netbed::Output> {
+        let command = format!("run -d --name {name} --network {network} {arguments} {}", self.image.name());
+        self.host(host).try_docker(&command)
+    }
+
+    /// A container's IPv4 address in a network.
+    pub fn v4(&self, host: usize, container: &str, network: &str) -> Result<String> {
+        let (v4, _) = self.host(host).addresses(container, network)?;
+        ensure!(!v4.is_empty(), "{container} has no IPv4 address in {network}");
+        Ok(v4)
+    }
+
+    /// A container's IPv6 address in a network.
+    pub fn v6(&self, host: usize, container: &str, network: &str) -> Result<String> {
+        let (_, v6) = self.host(host).addresses(container, network)?;
+        ensure!(!v6.is_empty(), "{container} has no IPv6 address in {network}");
+        Ok(v6)
+    }
+
+    /// Sends `bytes` of the probe's pattern over one TCP connection, from a container to another's address.
+    pub fn transfer(&self, from: (usize, &str), to: (usize, &str), address: &str, bytes: u64) -> Result<()> {
+        let limit = Duration::from_secs(200);
+        let bytes = bytes.to_string();
+        let mut taker = self.host(to.0).exec_spawn(to.1, &["netbed-probe", "take", "9000", &bytes])?;
+        taker.prints("listening", Duration::from_secs(10))?;
+        let target =
+            if address.contains(':') { format!("[{address}]:9000") } else { format!("{address}:9000") };
+        self.host(from.0).exec_within(from.1, &["netbed-probe", "give", &target, &bytes], limit)?.ok()?;
+        let word = taker.finish(Duration::from_secs(10))?.ok()?;
+        ensure!(word.contains("each as it was sent"), "{word}");
+        Ok(())
+    }
+
+    /// The sum of everything that a host counts as dropped for a container's link, by reason.
+    pub fn drops(&self, host: usize, container: &str) -> Result<Value> {
+        let answer = self.host(host).shoal_json("endpoints")?;
+        let all = answer["endpoints"].as_array().context("no list of endpoints")?;
+        let found =
+            all.iter().find(|endpoint| endpoint["container"] == container && endpoint["local"] == true);
+        let found =
+            found.with_context(|| format!("`shoal endpoints` does not know {container}: {answer}"))?;
+        Ok(found["traffic"]["drops"].clone())
+    }
+
+    fn count_on(&self, host: &Host, name: &str, wanted: usize) -> Result<()> {
+        eventually(&format!("{} to have {wanted} network(s) {name}", host.name()), AGREE, || {
+            let names = host.docker("network ls --format {{.Name}}")?;
+            ensure!(names.lines().filter(|line| *line == name).count() == wanted, "{names}");
+            Ok(())
+        })
+    }
+}
+
+fn sees(host: &Host, alive: usize) -> Result<()> {
+    eventually(&format!("{} to see {alive} hosts", host.name()), AGREE, || {
+        let hosts = host.shoal_json("hosts")?;
+        let states = hosts.as_array().into_iter().flatten().map(|host| &host["state"]);
+        let count = states.filter(|state| *state == "self" || *state == "alive").count();
+        ensure!(count == alive, "{hosts}");
+        Ok(())
+    })
+}
+
+/// The sum of a table of counters.
+pub fn total(counters: &Value) -> u64 {
+    counters.as_object().into_iter().flat_map(|table| table.values()).filter_map(Value::as_u64).sum()
+}

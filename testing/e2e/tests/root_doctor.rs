@@ -1,0 +1,63 @@
+//! What stands in the way is named: the port and the host.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use shoal_e2e::{Fabric, Features, scenarios};
+use shoal_netbed::{Bed, eventually};
+
+scenarios! {
+    doctor_finds_nothing_on_a_sound_fabric,
+    a_port_that_does_not_answer_is_named_with_its_host,
+    what_somebody_took_from_the_kernel_is_explained_or_mended,
+}
+
+fn doctor_finds_nothing_on_a_sound_fabric(features: Features) -> Result<()> {
+    let fabric = Fabric::new(2, features)?;
+    fabric.network("shop", "")?;
+    fabric.run(1, "here", "shop", "")?;
+    fabric.run(2, "there", "shop", "")?;
+    fabric.host(1).ping("here", &fabric.v4(2, "there", "shop")?)?;
+    for host in fabric.bed().hosts() {
+        eventually("doctor to be content", Duration::from_secs(30), || host.shoal("doctor"))?;
+    }
+    let status = fabric.host(1).shoal("status")?;
+    ensure!(status.to_lowercase().contains("clear"), "status must say that traffic is in clear:\n{status}");
+    Ok(())
+}
+
+fn a_port_that_does_not_answer_is_named_with_its_host(features: Features) -> Result<()> {
+    let fabric = Fabric::unjoined(Bed::builder(3), features)?;
+    fabric.host(1).shoal("init")?;
+    let token = fabric.token("")?;
+    let member = fabric.host(1).address();
+    fabric.host(1).sh("iptables -I INPUT -p udp --dport 7373 -j DROP")?;
+    let told = fabric.host(2).try_shoal(&format!("join {member} {token}"))?.refused()?;
+    ensure!(told.contains("7373") && told.contains(&member), "{told}");
+    fabric.host(1).sh("iptables -D INPUT -p udp --dport 7373 -j DROP")?;
+    fabric.host(2).shoal(&format!("join {member} {token}"))?;
+    fabric.settle_among(2)?;
+    fabric.host(2).sh("iptables -I INPUT -p udp --dport 7374 -j DROP")?;
+    eventually("doctor to name the tunnel's port", Duration::from_secs(60), || {
+        let told = fabric.host(1).try_shoal("doctor")?.refused()?;
+        ensure!(told.contains("7374") && told.contains("h2"), "{told}");
+        Ok(())
+    })
+}
+
+/// Somebody takes the program off a container's link: no packet passes in error, and the agent puts it back.
+fn what_somebody_took_from_the_kernel_is_explained_or_mended(features: Features) -> Result<()> {
+    let fabric = Fabric::new(2, features)?;
+    fabric.network("shop", "")?;
+    fabric.run(1, "here", "shop", "")?;
+    fabric.run(2, "there", "shop", "")?;
+    let address = fabric.v4(2, "there", "shop")?;
+    fabric.host(1).ping("here", &address)?;
+    fabric.host(1).sh(
+        "for link in $(ip -o link show | sed -n 's/^[0-9]*: \\(sh-[^:@]*\\).*/\\1/p'); do tc qdisc del dev $link clsact; done",
+    )?;
+    eventually("the agent to mend it", Duration::from_secs(90), || {
+        fabric.host(1).exec("here", &["ping", "-c1", "-W1", &address])?.ok()
+    })
+    .map(drop)
+}

@@ -1,0 +1,156 @@
+//! Nothing forged gets in, and everything refused is counted.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use shoal_e2e::{Fabric, Features, scenarios, total};
+use shoal_netbed::{Bed, Host, eventually, eventually_ok};
+
+scenarios! {
+    a_forged_source_address_is_dropped_and_counted,
+    tunnel_packets_from_outside_the_fabric_are_dropped_and_counted,
+    a_join_with_a_stale_wrong_or_foreign_token_is_refused_in_a_sentence_on_both_sides,
+    a_peer_with_a_foreign_certificate_is_refused_and_counted,
+    a_forgotten_host_is_refused,
+}
+
+fn a_forged_source_address_is_dropped_and_counted(features: Features) -> Result<()> {
+    let fabric = Fabric::new(2, features)?;
+    fabric.network("shop", "--subnet 10.96.0.0/24 --ipv6 --subnet fd96::/64")?;
+    fabric.run(1, "liar", "shop", "--ip 10.96.0.10 --cap-add NET_ADMIN")?;
+    fabric.run(1, "beside", "shop", "--ip 10.96.0.11")?;
+    fabric.run(2, "there", "shop", "--ip 10.96.0.12 --ip6 fd96::12")?;
+    let host = fabric.host(1);
+    host.ping("liar", "10.96.0.12")?;
+    host.ping("liar", "fd96::12")?;
+    let before = total(&fabric.drops(1, "liar")?);
+    let lie = |address: &str, target: &str| -> Result<()> {
+        host.exec("liar", &["ip", "address", "add", address, "dev", "eth0", "nodad"]).map(drop)?;
+        let source = address.split('/').next().context("an address")?;
+        host.exec("liar", &["ping", "-c3", "-i0.2", "-W1", "-I", source, target])?.refused().map(drop)
+    };
+    // Nobody's address, a neighbour's, and one of the other family.
+    lie("10.96.0.200/32", "10.96.0.12")?;
+    lie("10.96.0.11/32", "10.96.0.12")?;
+    lie("fd96::bad/128", "fd96::12")?;
+    eventually("nine drops to be counted", Duration::from_secs(10), || {
+        let drops = fabric.drops(1, "liar")?;
+        ensure!(total(&drops) >= before + 9, "{drops}");
+        Ok(())
+    })?;
+    host.ping("liar", "10.96.0.12")
+}
+
+fn tunnel_packets_from_outside_the_fabric_are_dropped_and_counted(features: Features) -> Result<()> {
+    let fabric = Fabric::on(Bed::builder(2).outsiders(1), features)?;
+    fabric.network("shop", "--subnet 10.97.0.0/24")?;
+    fabric.run(1, "here", "shop", "--ip 10.97.0.10")?;
+    fabric.run(2, "there", "shop", "--ip 10.97.0.20")?;
+    fabric.host(1).ping("here", "10.97.0.20")?;
+    let networks = fabric.host(1).shoal_json("network list")?;
+    let vni = networks[0]["vni"].as_u64().context("a network has a VXLAN id")?.to_string();
+    let (host, outsider) = (fabric.host(1), fabric.bed().outsider(1));
+    let tunnel_drops = || -> Result<u64> { Ok(total(&host.shoal_json("endpoints")?["tunnel_drops"])) };
+    let heard = || host.exec("here", &["cat", "/sys/class/net/eth0/statistics/rx_packets"])?.ok();
+    let (dropped, received) = (tunnel_drops()?, heard()?);
+    let probe = shoal_netbed::probe_path()?;
+    let target = format!("{}:7374", host.address());
+    outsider.run(&[&probe, "vxlan", &target, &vni, "10.97.0.20", "10.97.0.10", "100"])?.ok()?;
+    eventually("a hundred drops to be counted", Duration::from_secs(10), || {
+        let now = tunnel_drops()?;
+        ensure!(now >= dropped + 100, "{now} now, {dropped} before");
+        Ok(())
+    })?;
+    ensure!(heard()? == received, "a forged packet reached the container");
+    Ok(())
+}
+
+/// The wall clock, seconds.
+fn seconds(host: &Host) -> Result<u64> {
+    Ok(host.sh("date +%s")?.parse()?)
+}
+
+/// Lines of a host's agent log.
+fn log(host: &Host) -> Result<String> {
+    Ok(std::fs::read_to_string(host.folder().join("agent.log"))?)
+}
+
+fn a_join_with_a_stale_wrong_or_foreign_token_is_refused_in_a_sentence_on_both_sides(
+    features: Features,
+) -> Result<()> {
+    let fabric = Fabric::unjoined(Bed::builder(3), features)?;
+    let (member, stranger, joiner) = (fabric.host(1), fabric.host(2), fabric.host(3));
+    member.shoal("init")?;
+    stranger.shoal("init")?;
+    let good = fabric.token("")?;
+    let stale = fabric.token("--ttl 1s")?;
+    let foreign = stranger.shoal("token")?.lines().last().context("a token")?.to_owned();
+    let wrong = wrong_secret(&good)?;
+    let join = |token: &str| -> Result<String> {
+        joiner.try_shoal(&format!("join {} {token}", member.address()))?.refused()
+    };
+    for (kind, token) in [("wrong", &wrong), ("foreign", &foreign)] {
+        let told = join(token)?;
+        ensure!(told.to_lowercase().contains("token") || told.contains("fabric"), "{kind}: {told}");
+    }
+    let made = seconds(member)?;
+    eventually_ok("the stale token to end", Duration::from_secs(20), || {
+        seconds(member).is_ok_and(|now| now > made + 2)
+    })?;
+    let told = join(&stale)?;
+    ensure!(told.contains("token"), "stale: {told}");
+    let told = join("not-a-token")?;
+    ensure!(told.contains("token"), "{told}");
+    ensure!(log(member)?.contains("refused"), "the member says nothing:\n{}", log(member)?);
+    let losses = member.shoal_json("status")?["losses"].clone();
+    ensure!(total(&losses) > 0, "a refused join is counted: {losses}");
+    joiner.shoal(&format!("join {} {good}", member.address())).map(drop)
+}
+
+/// The same token with one character of its secret changed, in the middle of its last half.
+fn wrong_secret(token: &str) -> Result<String> {
+    let at = token.len() * 4 / 5;
+    let mut letters: Vec<char> = token.chars().collect();
+    let letter = letters.get_mut(at).context("a token is long")?;
+    *letter = if *letter == 'a' { 'b' } else { 'a' };
+    Ok(letters.into_iter().collect())
+}
+
+/// A host of another fabric takes over a member's address.
+fn a_peer_with_a_foreign_certificate_is_refused_and_counted(features: Features) -> Result<()> {
+    let fabric = Fabric::unjoined(Bed::builder(3), features)?;
+    let (one, two, foreign) = (fabric.host(1), fabric.host(2), fabric.host(3));
+    one.shoal("init")?;
+    foreign.shoal("init")?;
+    let token = fabric.token("")?;
+    two.shoal(&format!("join {} {token}", one.address()))?;
+    let before = total(&one.shoal_json("status")?["losses"]);
+    two.kill_agent()?;
+    two.sh(&format!("ip address del {}/24 dev eth0", two.address()))?;
+    foreign.sh(&format!("ip address add {}/24 dev eth0", two.address()))?;
+    one.sh("ip neigh flush dev eth0")?;
+    eventually("the foreign certificate to be counted", Duration::from_secs(60), || {
+        let losses = one.shoal_json("status")?["losses"].clone();
+        ensure!(total(&losses) > before && log(one)?.contains("certificate"), "{losses}");
+        Ok(())
+    })?;
+    let hosts = one.shoal_json("hosts")?;
+    ensure!(!hosts.to_string().contains("\"h3\""), "the foreign host is no member: {hosts}");
+    Ok(())
+}
+
+fn a_forgotten_host_is_refused(features: Features) -> Result<()> {
+    let fabric = Fabric::new(3, features)?;
+    fabric.network("shop", "")?;
+    for (host, name) in [(1, "here"), (2, "beside"), (3, "there")] {
+        fabric.run(host, name, "shop", "")?;
+    }
+    let (here, there) = (fabric.v4(1, "here", "shop")?, fabric.v4(3, "there", "shop")?);
+    fabric.host(1).ping("here", &there)?;
+    fabric.host(1).shoal("forget h3")?;
+    eventually("the forgotten host's containers to be out of reach", Duration::from_secs(20), || {
+        fabric.host(3).ping_fails("there", &here)?;
+        fabric.host(1).ping_fails("here", &there)
+    })?;
+    fabric.host(1).ping("here", &fabric.v4(2, "beside", "shop")?)
+}

@@ -1,0 +1,40 @@
+//! Waiting, in the one place that may sleep.
+
+use std::fmt::Display;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+/// Time between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Calls `look` until it returns `Ok`, at most for `limit`. `Err` carries what was seen instead; the last one stands
+/// in the error beside `what`.
+pub fn eventually<T, E: Display>(
+    what: &str,
+    limit: Duration,
+    mut look: impl FnMut() -> Result<T, E>,
+) -> Result<T> {
+    let started = now();
+    loop {
+        match look() {
+            Ok(found) => return Ok(found),
+            Err(seen) if started.elapsed() > limit => {
+                bail!("waited {limit:?} for {what}; last seen: {seen:#}");
+            }
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// Like [`eventually`], for a condition that is either there or not.
+pub fn eventually_ok(what: &str, limit: Duration, mut look: impl FnMut() -> bool) -> Result<()> {
+    eventually(what, limit, || if look() { Ok(()) } else { Err("it is not so") })
+}
+
+/// The clock of tests.
+#[allow(clippy::disallowed_methods, reason = "real daemons run on real time; only waiting reads it")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
