@@ -150,7 +150,7 @@ static __always_inline int complain_v6(struct __sk_buff *skb, const struct packe
 	error.ip.payload_len = bpf_htons(length);
 	__builtin_memcpy(&error.ip.saddr, &packet->destination, 16);
 	__builtin_memcpy(&error.ip.daddr, &packet->source, 16);
-	sum += checksum_pseudo_v6(&packet->destination, &packet->source, length, PROTOCOL_ICMPV6);
+	sum = checksum_pseudo_v6(sum, &packet->destination, &packet->source, length, PROTOCOL_ICMPV6);
 	error.icmp.checksum = checksum_fold(checksum_add(sum, &error.icmp, sizeof(error.icmp)));
 	if (bpf_skb_store_bytes(skb, 0, &error, sizeof(error), BPF_F_RECOMPUTE_CSUM))
 		return -DROP_KERNEL;

@@ -128,7 +128,7 @@ static __always_inline int advertise(struct __sk_buff *skb, const struct address
 	__builtin_memcpy(&answer.ip.daddr, anonymous ? &all_nodes : asker, 16);
 	answer.message.flags = bpf_htonl(anonymous ? ND_OVERRIDE : ND_OVERRIDE | ND_SOLICITED);
 	answer.message.target = *target;
-	sum = checksum_pseudo_v6(target, anonymous ? &all_nodes : asker, length, PROTOCOL_ICMPV6);
+	sum = checksum_pseudo_v6(0, target, anonymous ? &all_nodes : asker, length, PROTOCOL_ICMPV6);
 	answer.message.checksum = checksum_fold(checksum_add(sum, &answer.message, length));
 	if (bpf_skb_change_tail(skb, sizeof(answer), 0) ||
 	    bpf_skb_store_bytes(skb, 0, &answer, sizeof(answer), BPF_F_RECOMPUTE_CSUM))

@@ -6,6 +6,9 @@
 #include "icmp.h"
 #include "packet.h"
 
+/* The network of path probes (Vni::PROBE): what a path carries is being measured, so its packets are not held to it. */
+#define VNI_PROBE 1
+
 /* Sends the packet to another host. The verdict, or a negated reason.
  *
  * Both outer addresses are set: left to the routing table, the source could be one that the other host does not know us by.
@@ -22,7 +25,7 @@ static __always_inline int send_to_peer(struct __sk_buff *skb, const struct link
 
 	if (!peer)
 		return -DROP_UNKNOWN_PEER;
-	if (wire_length(skb, packet) > peer->mtu)
+	if (link->vni != VNI_PROBE && wire_length(skb, packet) > peer->mtu)
 		return complain_too_big(skb, packet, peer->mtu);
 	now = bpf_map_lookup_elem(&settings, &first);
 	if (!now || !now->tunnel_ifindex)

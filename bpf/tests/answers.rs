@@ -159,6 +159,21 @@ fn unknown_is_told_for_packets_of_any_length() {
 }
 
 #[test]
+fn checksums_are_right_whatever_is_quoted() {
+    let rig = Rig::container();
+    for number in 0..2000_u32 {
+        // Spread over all bytes (Knuth's multiplier), so that sums carry now and then.
+        let noise: Vec<u8> =
+            (0..30).flat_map(|at| (number * 31 + at).wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+        let payload = [&[128, 0][..], &noise, &[0; 1300]].concat();
+        let packet = v6(OWN_V6, "fd07::2", ICMPV6, &[&payload[..], &[0; 100]].concat());
+        assert_eq!(checksum_icmpv6(&rig.run(&packet).packet), 0);
+        let packet = v4(OWN_V4, "10.7.0.2", UDP, &[&payload[..], &[0; 100]].concat());
+        assert_eq!(checksum(&rig.run(&packet).packet[34..]), 0);
+    }
+}
+
+#[test]
 fn a_scan_soon_hears_nothing_more() {
     let rig = Rig::container();
     let packet = v4(OWN_V4, "10.7.0.99", UDP, &udp(30));

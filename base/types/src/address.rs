@@ -53,11 +53,14 @@ impl FromStr for MacAddr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("\"{text}\" is not a hardware address: six pairs of hexadecimal digits are expected");
+        let refused =
+            || format!("\"{text}\" is not a hardware address: six pairs of hexadecimal digits are expected");
         let mut bytes = [0; 6];
         let mut parts = text.split(':');
         for byte in &mut bytes {
-            let part = parts.next().filter(|part| part.len() == 2).ok_or_else(refused)?;
+            // The digits are checked first, because the number's own parser takes a sign.
+            let is_pair = |part: &&str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+            let part = parts.next().filter(is_pair).ok_or_else(refused)?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| refused())?;
         }
         if parts.next().is_some() {

@@ -83,6 +83,15 @@ mod tests {
     }
 
     #[test]
+    fn the_page_has_the_same_table() {
+        let page = include_str!("../../../docs/internals/data-plane.md");
+        for reason in DropReason::ALL {
+            let row = format!("| {} | `{}` | {} |", reason.number(), reason.name(), reason.sentence());
+            assert!(page.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
     fn a_number_leads_back_to_its_reason() {
         for &reason in DropReason::ALL {
             assert_eq!(DropReason::from_number(reason.number()), Some(reason));

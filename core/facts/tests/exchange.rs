@@ -37,6 +37,39 @@ fn hosts_that_missed_the_push_learn_in_a_round() {
 }
 
 #[test]
+fn one_comparison_levels_both_sides() {
+    let mut world = World::new(2, 16);
+    world.wire.clear();
+    for number in 0..2 {
+        world.publish(number, vec![put("who", &number.to_string())]);
+    }
+    world.wire.clear();
+    world.with(id(0), Facts::tick);
+    assert_eq!(world.wire.len(), 1);
+    world.settle();
+    assert!(world.agree());
+    assert_eq!(world.host(1).facts.iter_prefix(b"who").count(), 2);
+}
+
+#[test]
+fn a_host_back_from_absence_is_sent_each_set_once() {
+    let mut world = World::new(10, 17);
+    let absent = world.hosts.remove(&id(9)).expect("a host");
+    world.introduce();
+    let size = 100_000;
+    for number in 0..9 {
+        world.publish(number, vec![put("large", &"x".repeat(size))]);
+    }
+    world.run_for(seconds(30));
+    world.bytes = 0;
+    world.start(9, absent.stored);
+    assert!(world.wire.len() > 9, "all greet each other");
+    world.settle();
+    assert!(world.agree());
+    assert!(world.bytes < 9 * size as u64 * 11 / 10, "{} bytes", world.bytes);
+}
+
+#[test]
 fn two_sides_of_a_partition_catch_up() {
     let mut world = World::new(6, 3);
     world.cut = [id(0), id(1)].into();

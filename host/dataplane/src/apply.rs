@@ -1,5 +1,7 @@
 //! One change at a time, each of them idempotent.
 
+use std::net::IpAddr;
+
 use shoal_abi::{LINK_HAS_V4, LINK_HAS_V6, Plain, TUNNEL_MAC};
 use shoal_links::{Device, Kind};
 use shoal_plan::{Change, EndpointEntry, EndpointKey, Link, LinkSources, Peer, Tunnel};
@@ -21,7 +23,7 @@ impl HostKernel {
             Change::RemoveLink(name) => self.remove_link(name),
             Change::SetEndpoint(key, entry) => self.set_endpoint(*key, entry),
             Change::RemoveEndpoint(key) => self.maps.endpoints.remove(&kernel_key(*key)),
-            Change::SetPeer(address, peer) => self.maps.peers.set(&(*address).into(), &kernel_peer(peer)),
+            Change::SetPeer(address, peer) => self.set_peer(*address, peer),
             Change::RemovePeer(address) => self.maps.peers.remove(&(*address).into()),
         }
     }
@@ -120,6 +122,13 @@ impl HostKernel {
         self.maps.endpoints.set(&kernel_key(key), &value)
     }
 
+    fn set_peer(&self, address: IpAddr, peer: &Peer) -> Result<(), KernelError> {
+        if address.is_ipv4() != peer.local.is_ipv4() {
+            return Err(refused("send to host", address, format!("{} is of the other family", peer.local)));
+        }
+        self.maps.peers.set(&address.into(), &kernel_peer(peer))
+    }
+
     /// The device with a name, which must be Shoal's if there is one.
     fn find_ours(&self, name: &LinkName) -> Result<Option<Device>, KernelError> {
         let found = self.links.find(name)?;
@@ -144,11 +153,11 @@ fn kernel_link(link: &Link) -> shoal_abi::Link {
         shoal_abi::Link { vni: link.vni.get(), mac: *link.mac.bytes(), mtu: link.mtu, ..Default::default() };
     if let Some(v4) = v4 {
         settings.flags |= LINK_HAS_V4;
-        settings.v4 = std::net::IpAddr::V4(v4).into();
+        settings.v4 = IpAddr::V4(v4).into();
     }
     if let Some(v6) = v6 {
         settings.flags |= LINK_HAS_V6;
-        settings.v6 = std::net::IpAddr::V6(v6).into();
+        settings.v6 = IpAddr::V6(v6).into();
     }
     settings
 }

@@ -333,3 +333,16 @@ fn removing_an_old_tunnel_leaves_the_new_one_in_use() {
     host.apply(&[Change::SetTunnel(new), Change::RemoveTunnel(name("dp-vx"))]);
     assert_eq!(observe(&host), whole(&plan));
 }
+
+#[test]
+fn a_peer_and_our_address_towards_it_are_of_one_family() {
+    let host = Host::new(ALL_FEATURES);
+    let peer = Peer { local: "fd99::1".parse().unwrap(), mtu: 1370 };
+    let failed = host.kernel(|kernel| kernel.apply(&[Change::SetPeer("10.99.0.2".parse().unwrap(), peer)]));
+    assert_eq!(failed[0].1.to_string(), "cannot send to host 10.99.0.2: fd99::1 is of the other family");
+}
+
+#[test]
+fn every_kernel_that_shoal_runs_on_has_all_features() {
+    assert_eq!(shoal_dataplane::Features::probe(), ALL_FEATURES);
+}

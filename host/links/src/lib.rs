@@ -7,6 +7,7 @@
 //! calls block, for a fraction of a millisecond each; within an async runtime call them where blocking is allowed.
 
 mod device;
+mod namespace;
 mod netlink;
 mod survey;
 
@@ -18,6 +19,7 @@ use shoal_types::{LinkName, MacAddr};
 
 pub use device::{Device, Kind};
 use netlink::Netlink;
+pub use namespace::Namespace;
 pub use survey::{Survey, SurveyedLink, survey};
 
 /// The device group (`ip link show group`) that marks devices as Shoal's: "shoa" in ASCII. A group is set in the very call

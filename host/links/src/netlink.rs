@@ -72,6 +72,31 @@ impl Netlink {
         }
     }
 
+    /// Moves a device into another namespace.
+    pub(crate) fn move_to(&self, device: &Device, namespace: std::os::fd::BorrowedFd<'_>) -> Result<(), KernelError> {
+        use std::os::fd::AsRawFd;
+        let message = LinkUnspec::new_with_index(device.index).setns_by_fd(namespace.as_raw_fd()).build();
+        self.set("move", &device.name, message)
+    }
+
+    /// Gives a device an address that is usable at once; one that it has already is no error.
+    pub(crate) fn set_address(
+        &self,
+        device: &Device,
+        address: std::net::IpAddr,
+        prefix_len: u8,
+    ) -> Result<(), KernelError> {
+        let mut request = self.handle.address().add(device.index, address, prefix_len).replace();
+        crate::namespace::without_detection(request.message_mut());
+        self.runtime
+            .block_on(request.execute())
+            .map_err(|error| refused("set the address of", device.name.as_str(), reason(&error)))
+    }
+
+    pub(crate) fn set_up_by_index(&self, device: &Device) -> Result<(), KernelError> {
+        self.set("set up", &device.name, LinkUnspec::new_with_index(device.index).up().build())
+    }
+
     pub(crate) fn remove(&self, device: &Device) -> Result<(), KernelError> {
         match self.runtime.block_on(self.handle.link().del(device.index).execute()) {
             Err(error) if errno(&error) != Some(nix::Error::ENODEV) => {

@@ -9,4 +9,4 @@ mod store;
 
 pub use clock::{Clock, SystemClock};
 pub use kernel::{Counters, Drops, Kernel, KernelError, LinkCounters};
-pub use store::{MemoryStore, Store, StoreError, Write, contract as store_contract};
+pub use store::{Entry, MemoryStore, Store, StoreError, Write, contract as store_contract};

@@ -12,6 +12,9 @@ pub struct Write {
     pub value: Option<Vec<u8>>,
 }
 
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// Why state could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {path}: {reason}")]
@@ -31,7 +34,7 @@ pub trait Store: Send {
     fn write(&mut self, batch: &[Write]) -> Result<(), StoreError>;
 
     /// Everything whose key starts with `prefix`, in order of keys.
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<Entry>, StoreError>;
 }
 
 /// Keeps everything in memory; for tests and simulation.
@@ -60,6 +63,10 @@ impl Store for MemoryStore {
 }
 
 /// The contract every [`Store`] keeps; `reopen` closes a store and opens the same one again.
+#[allow(
+    clippy::expect_used,
+    reason = "a contract suite is a test, kept here so that every implementation can run it"
+)]
 pub fn contract<S: Store>(mut store: S, reopen: impl Fn(S) -> S) {
     let put = |key: &[u8], value: &[u8]| Write { key: key.to_vec(), value: Some(value.to_vec()) };
     let remove = |key: &[u8]| Write { key: key.to_vec(), value: None };

@@ -1,7 +1,7 @@
 //! Scenarios on real dockerds with the real agent.
 //!
-//! A scenario is a function of [`Features`]; [`scenarios!`] makes two tests of it, one with the optional kernel features
-//! in use and one with all of them switched off. A [`Fabric`] is a bed of hosts whose agents have joined.
+//! A scenario is a function of [`Features`]; [`scenarios!`] makes two tests of it, one with the optional kernel
+//! features in use and one with all of them switched off. A [`Fabric`] is a bed of hosts whose agents have joined.
 
 mod fabric;
 mod features;

@@ -286,8 +286,8 @@ fn hold(bed: &BedName, folder: &Path, namespaces: &[&str], script: &str) -> Resu
     Ok(child)
 }
 
-/// One kernel carries all hosts, and its neighbour table is one for all namespaces: with the usual limit of 1024 entries
-/// sixty containers that all know each other already overflow it. The limits are raised, never lowered.
+/// One kernel carries all hosts, and its neighbour table is one for all namespaces: sixty containers that all know each
+/// other overflow the usual limit of 1024 entries. The limits are raised, never lowered.
 fn raise_neighbour_limits() -> Result<()> {
     for family in ["ipv4", "ipv6"] {
         for (limit, wanted) in [("gc_thresh3", 32768), ("gc_thresh2", 16384)] {

@@ -19,9 +19,10 @@ const AGENT_SOCKET: &str = "/run/shoal/agent.sock";
 const DOCKERD_START: Duration = Duration::from_secs(90);
 
 impl Host {
-    /// Starts dockerd with its usual paths and waits until it answers. Its data lie in the host's folder and outlive it.
+    /// Starts dockerd with its usual paths and waits until it answers. Its data lie in the host's folder and outlive
+    /// it.
     pub fn start_dockerd(&self) -> Result<()> {
-        self.sh("mkdir -p /run/netbed/docker; echo '{}' > /run/netbed/daemon.json; echo '{}' > /run/netbed/docker/config.json")?;
+        self.sh("cd /run/netbed; mkdir -p docker; echo '{}' > daemon.json; echo '{}' > docker/config.json")?;
         let data = self.folder().join("docker");
         let mut command = self.command();
         command.args(["dockerd", "--config-file=/run/netbed/daemon.json", "--exec-root=/run/docker"]);

@@ -19,6 +19,8 @@ pub(super) struct Manifest {
     pub(super) production: BTreeSet<String>,
     /// Packages that only its tests use.
     pub(super) tests: BTreeSet<String>,
+    /// Folders outside its own in which it has tests, as `[[test]]` says.
+    pub(super) tests_elsewhere: BTreeSet<String>,
     /// Packages whose version it names itself.
     pub(super) own_versions: Vec<String>,
 }
@@ -38,6 +40,7 @@ impl Manifest {
         let own = |(_, value): &(&String, &Value)| !takes_from_workspace(value);
         let all = normal.iter().chain(&build).chain(&dev);
         Some(Self {
+            tests_elsewhere: tests_elsewhere(file.path, &table),
             path: file.path.to_owned(),
             folder: file.path.trim_end_matches("/Cargo.toml").to_owned(),
             name,
@@ -70,6 +73,14 @@ pub(super) fn workspace_libraries(tree: &Tree) -> BTreeSet<String> {
         .filter(|(_, value)| value.get("path").is_none())
         .map(|(name, _)| name.clone())
         .collect()
+}
+
+/// Folders of tests whose path leads out of the crate by one step: "../tests/x.rs".
+fn tests_elsewhere(manifest: &str, table: &Table) -> BTreeSet<String> {
+    let parent = manifest.rsplitn(3, '/').nth(2).unwrap_or_default();
+    let tests = table.get("test").and_then(Value::as_array).into_iter().flatten();
+    let paths = tests.filter_map(|test| test.get("path")?.as_str()?.strip_prefix("../"));
+    paths.filter_map(|path| path.rsplit_once('/')).map(|(folder, _)| format!("{parent}/{folder}/")).collect()
 }
 
 fn takes_from_workspace(dependency: &Value) -> bool {

@@ -112,9 +112,10 @@ fn dependencies_are_used(tree: &Tree) -> Vec<Finding> {
     let rules = Rules::read(tree).unwrap_or_default();
     let mut findings = Vec::new();
     for manifest in Manifest::read_all(tree) {
-        let folder = format!("{}/", manifest.folder);
-        let sources: Vec<&str> =
-            tree.under(&folder).filter(|f| f.path.ends_with(".rs")).map(|f| f.text).collect();
+        let own = format!("{}/", manifest.folder);
+        let folders = manifest.tests_elsewhere.iter().chain([&own]);
+        let sources = folders.flat_map(|folder| tree.under(folder)).filter(|file| file.path.ends_with(".rs"));
+        let sources: Vec<&str> = sources.map(|file| file.text).collect();
         let is_used = |name: &str| sources.iter().any(|text| names_library(text, &name.replace('-', "_")));
         let idle = manifest.production.iter().chain(&manifest.tests).filter(|name| !is_used(name));
         let idle = idle.filter(|name| !rules.is_generated(&manifest.folder, name));
@@ -227,6 +228,14 @@ mod tests {
         assert!(names_library("#[derive(serde::Serialize)]", "serde"));
         assert!(!names_library("use serde_json::Value;", "serde") && !names_library("my_serde::X", "serde"));
         assert_eq!(found(dependencies_are_used, "", &[("core/a", "serde.workspace = true")]).len(), 1);
+    }
+
+    #[test]
+    fn tests_beside_the_crate_count_as_its_sources() {
+        let text = "[package]\nname = 'x'\n[dev-dependencies]\nnix = {}\n[[test]]\npath = '../tests/a.rs'\n";
+        let files = [("bpf/abi/Cargo.toml", text), ("bpf/tests/a.rs", "use nix::mount;")];
+        assert_eq!(dependencies_are_used(&Tree::of(&files)), []);
+        assert_eq!(dependencies_are_used(&Tree::of(&files[..1])).len(), 1);
     }
 
     #[test]

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use shoal_api::{
-    AddressRange, AddressShare, Answer, Docker, Encryption, Endpoint, EndpointCounts, Endpoints, FabricInfo, Here,
-    Host, HostState, Network, NetworkCount, Notices, Reach, Status, Subnet, ThisHost, Traffic, TransportInfo,
-    TunnelInfo,
+    AddressRange, AddressShare, Answer, Docker, Encryption, Endpoint, EndpointCounts, Endpoints, FabricInfo,
+    Here, Host, HostState, Network, NetworkCount, Notices, Reach, Status, Subnet, ThisHost, Traffic,
+    TransportInfo, TunnelInfo,
 };
 use shoal_fabric::HostSummary;
 use shoal_networks::{EndpointRecord, Naming};
@@ -58,7 +58,8 @@ impl Agent {
             docker: Docker {
                 socket: settings.docker_socket.clone(),
                 reachable: self.engine_up,
-                why: (!self.engine_up).then(|| format!("Docker does not answer on {}", settings.docker_socket.display())),
+                why: (!self.engine_up)
+                    .then(|| format!("Docker does not answer on {}", settings.docker_socket.display())),
                 version: None,
                 plugin_socket: settings.plugin_socket.clone(),
             },
@@ -114,6 +115,7 @@ impl Agent {
         let state = match host.state {
             shoal_fabric::HostState::Myself => HostState::This,
             shoal_fabric::HostState::Alive => HostState::Alive,
+            shoal_fabric::HostState::Down if peer.is_some_and(|peer| peer.connected) => HostState::Alive,
             shoal_fabric::HostState::Down => HostState::Down,
         };
         let now = self.parts.clock.now();
@@ -122,7 +124,7 @@ impl Agent {
             Some(PeerStatus { last_error: Some(why), .. }) => Reach::Unreachable { why: why.clone() },
             _ => Reach::Unknown,
         };
-        let tunnel = self.paths.get(&host.id).map_or(Reach::Unknown, |path| path.reach(host));
+        let tunnel = self.paths.get(&host.id).map_or(Reach::Unknown, |path| super::probe::reach(path, host));
         Host {
             id: host.id,
             name: host.fact.name.clone(),
@@ -249,7 +251,11 @@ impl Agent {
                 network: networks.catalog().get(holding.network)?.name.clone(),
                 subnet: holding.prefix,
                 host: networks.host_name(holding.host).parse().ok()?,
-                ranges: holding.runs.iter().map(|(first, last)| AddressRange { first: *first, last: *last }).collect(),
+                ranges: holding
+                    .runs
+                    .iter()
+                    .map(|(first, last)| AddressRange { first: *first, last: *last })
+                    .collect(),
                 owned: u64::try_from(holding.owned).unwrap_or(u64::MAX),
                 used: holding.local.map_or(of_others, |local| u64::try_from(local.used).unwrap_or(u64::MAX)),
                 resting: holding.local.map(|local| u64::try_from(local.resting).unwrap_or(u64::MAX)),

@@ -71,7 +71,9 @@ impl Agent {
 
     async fn init(&mut self, name: Option<HostName>) -> Result<Answer, Failure> {
         if self.fabric.identity().is_some() {
-            return Err(Failure::conflict("this host belongs to a fabric already").hint("run `shoal leave` first"));
+            return Err(
+                Failure::conflict("this host belongs to a fabric already").hint("run `shoal leave` first")
+            );
         }
         self.say(Said { name, advertise: self.parts.settings.advertise.clone() })?;
         let (root, write) = secrets::new_root().map_err(Failure::internal)?;
@@ -89,7 +91,8 @@ impl Agent {
         self.perform(effects).await.map_err(Failure::internal)?;
         let local = self.fabric.local();
         let (addresses, quic_port) = (local.addresses.clone(), local.quic_port);
-        Ok(shoal_api::Token { token: token.reveal(), expires_at: token.expires(), addresses, quic_port }.into())
+        Ok(shoal_api::Token { token: token.reveal(), expires_at: token.expires(), addresses, quic_port }
+            .into())
     }
 
     async fn leave(&mut self) -> Result<Answer, Failure> {
@@ -124,7 +127,8 @@ impl Agent {
             },
             Err(refusal) => {
                 let unknown = refusal.0.contains("has no network");
-                let failure = if unknown { Failure::not_found(refusal.0) } else { Failure::conflict(refusal.0) };
+                let failure =
+                    if unknown { Failure::not_found(refusal.0) } else { Failure::conflict(refusal.0) };
                 drop(reply.send(Err(failure)));
             }
         }
@@ -133,7 +137,8 @@ impl Agent {
     /// Asks a member to let this host in. The loop goes on meanwhile.
     fn join(&mut self, join: Join, reply: Reply) {
         if self.fabric.identity().is_some() {
-            let failure = Failure::conflict("this host belongs to a fabric already").hint("run `shoal leave` first");
+            let failure =
+                Failure::conflict("this host belongs to a fabric already").hint("run `shoal leave` first");
             return drop(reply.send(Err(failure)));
         }
         let token: Token = match join.token.trim().parse() {
@@ -143,7 +148,8 @@ impl Agent {
         let port = join.port.unwrap_or(PORT);
         let host = if join.host.contains(':') { format!("[{}]", join.host) } else { join.host.clone() };
         let address = format!("{host}:{port}");
-        let advertise = if join.advertise.is_empty() { self.advertise_towards(&join.host, port) } else { join.advertise };
+        let advertise =
+            if join.advertise.is_empty() { self.advertise_towards(&join.host, port) } else { join.advertise };
         if let Err(failure) = self.say(Said { name: None, advertise: advertise.clone() }) {
             return drop(reply.send(Err(failure)));
         }
@@ -190,7 +196,10 @@ impl Agent {
     fn joined_answer(&self) -> shoal_api::Joined {
         let local = self.fabric.local();
         shoal_api::Joined {
-            fabric: self.fabric.identity().map_or(shoal_types::FabricId::new([0; 16]), |identity| identity.fabric),
+            fabric: self
+                .fabric
+                .identity()
+                .map_or(shoal_types::FabricId::new([0; 16]), |identity| identity.fabric),
             host: self.fabric.me(),
             name: local.name.clone(),
             addresses: local.addresses.clone(),
@@ -218,18 +227,24 @@ impl Agent {
         if !configured.is_empty() {
             return configured.clone();
         }
-        let target = std::net::ToSocketAddrs::to_socket_addrs(&(host, port)).ok().and_then(|mut it| it.next());
+        let target =
+            std::net::ToSocketAddrs::to_socket_addrs(&(host, port)).ok().and_then(|mut it| it.next());
         let source = target.and_then(machine::source_towards);
         let known = self.fabric.local().addresses.iter().copied();
-        let others = known.filter(|address| source.is_none_or(|source| source.is_ipv4() != address.is_ipv4()));
+        let others =
+            known.filter(|address| source.is_none_or(|source| source.is_ipv4() != address.is_ipv4()));
         source.into_iter().chain(others).collect()
     }
 
     fn say(&mut self, said: Said) -> Result<(), Failure> {
-        let name = said.name.clone().or_else(|| self.parts.settings.name.clone()).unwrap_or_else(machine::host_name);
+        let name =
+            said.name.clone().or_else(|| self.parts.settings.name.clone()).unwrap_or_else(machine::host_name);
         let advertise = said.advertise.clone();
         let value = serde_json::to_vec(&said).map_err(Failure::internal)?;
-        self.parts.store.write(&[Write { key: LOCAL_KEY.to_vec(), value: Some(value) }]).map_err(Failure::internal)?;
+        self.parts
+            .store
+            .write(&[Write { key: LOCAL_KEY.to_vec(), value: Some(value) }])
+            .map_err(Failure::internal)?;
         let local = self.fabric.local();
         let addresses = if advertise.is_empty() { local.addresses.clone() } else { advertise };
         let (mtu, at) = (local.underlay_mtu, self.at());
@@ -248,5 +263,12 @@ fn network_request(request: NetworkCreate) -> NetworkRequest {
     };
     let NetworkCreate { name, subnets, ipv6, internal, labels, options } = request;
     let options: BTreeMap<String, String> = options;
-    NetworkRequest { name, subnets: subnets.into_iter().map(subnet).collect(), v6: ipv6, internal, labels, options }
+    NetworkRequest {
+        name,
+        subnets: subnets.into_iter().map(subnet).collect(),
+        v6: ipv6,
+        internal,
+        labels,
+        options,
+    }
 }

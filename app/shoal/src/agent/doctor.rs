@@ -32,7 +32,9 @@ impl Agent {
                 "This host was forgotten by its fabric; other hosts take nothing from it.",
                 "Run `shoal leave`, then join again with a new token.",
             ),
-            Some(identity) => right("membership", format!("This host belongs to fabric {}.", identity.fabric.short())),
+            Some(identity) => {
+                right("membership", format!("This host belongs to fabric {}.", identity.fabric.short()))
+            }
         });
     }
 
@@ -41,7 +43,11 @@ impl Agent {
         checks.push(if self.engine_up {
             right("Docker", format!("Docker answers on {socket}."))
         } else {
-            wrong("Docker", format!("Docker does not answer on {socket}."), "Start it: `systemctl start docker`.")
+            wrong(
+                "Docker",
+                format!("Docker does not answer on {socket}."),
+                "Start it: `systemctl start docker`.",
+            )
         });
     }
 
@@ -50,14 +56,23 @@ impl Agent {
             Ok(observed) => observed,
             Err(error) => {
                 let mend = "Look at the agent's log; `systemctl restart shoal` loses no packet.";
-                return checks.push(wrong("kernel", format!("The kernel's state cannot be read: {error}."), mend));
+                return checks.push(wrong(
+                    "kernel",
+                    format!("The kernel's state cannot be read: {error}."),
+                    mend,
+                ));
             }
         };
         let (wanted, _) = plan(&self.fabric.view());
         let changes = diff(&wanted, &observed);
         for change in &changes {
-            let mend = "The agent mends this by itself within 5 seconds; if it stays, look at the agent's log.";
-            checks.push(wrong("kernel", format!("The kernel differs from the plan: {}.", change_text(change)), mend));
+            let mend =
+                "The agent mends this by itself within 5 seconds; if it stays, look at the agent's log.";
+            checks.push(wrong(
+                "kernel",
+                format!("The kernel differs from the plan: {}.", change_text(change)),
+                mend,
+            ));
         }
         if changes.is_empty() {
             let (links, endpoints) = (observed.plan.links.len(), observed.plan.endpoints.len());
@@ -71,19 +86,29 @@ impl Agent {
             let ports = |port: u16| format!("{} UDP port {port}", host.name);
             if host.state == HostState::Down {
                 let finding = format!("Host {} ({address}) is not heard.", host.name);
-                let mend = format!("Look whether its agent runs; `shoal forget {}` if it is gone for good.", host.name);
+                let mend = format!(
+                    "Look whether its agent runs; `shoal forget {}` if it is gone for good.",
+                    host.name
+                );
                 checks.push(wrong(format!("host {}", host.name), finding, mend));
             }
             let open = |port: u16| format!("Open UDP port {port} between the two hosts.");
             checks.push(match &host.quic {
-                Reach::Unreachable { why } => wrong(ports(host.quic_port), sentence(why), open(host.quic_port)),
-                Reach::Ok | Reach::Unknown => right(ports(host.quic_port), "Agents talk to each other.".into()),
+                Reach::Unreachable { why } => {
+                    wrong(ports(host.quic_port), sentence(why), open(host.quic_port))
+                }
+                Reach::Ok | Reach::Unknown => {
+                    right(ports(host.quic_port), "Agents talk to each other.".into())
+                }
             });
             checks.push(match (&host.tunnel, host.path_mtu) {
-                (Reach::Unreachable { why }, _) => wrong(ports(host.tunnel_port), sentence(why), open(host.tunnel_port)),
-                (Reach::Ok, Some(mtu)) => {
-                    right(ports(host.tunnel_port), format!("Packets of up to {mtu} bytes pass through the tunnel."))
+                (Reach::Unreachable { why }, _) => {
+                    wrong(ports(host.tunnel_port), sentence(why), open(host.tunnel_port))
                 }
+                (Reach::Ok, Some(mtu)) => right(
+                    ports(host.tunnel_port),
+                    format!("Packets of up to {mtu} bytes pass through the tunnel."),
+                ),
                 (Reach::Ok | Reach::Unknown, _) => {
                     right(ports(host.tunnel_port), "The path is still being measured.".into())
                 }
@@ -97,7 +122,11 @@ impl Agent {
             checks.push(match network.here {
                 Here::Present => right(subject, "Docker on this host has it.".into()),
                 Here::Off => right(subject, "Docker was told to remove it from this host.".into()),
-                Here::Pending => wrong(subject, "Docker on this host does not have it yet.", "It is made by itself once Docker answers."),
+                Here::Pending => wrong(
+                    subject,
+                    "Docker on this host does not have it yet.",
+                    "It is made by itself once Docker answers.",
+                ),
                 Here::Refused { why } => wrong(
                     subject,
                     sentence(&why),
@@ -120,7 +149,11 @@ impl Agent {
             right("state on disk", format!("Everything is kept in {folder}."))
         } else {
             let finding = format!("{} changes could not be written to {folder}.", self.unsaved.len());
-            wrong("state on disk", finding, "Free space on that file system; they are written with the next change.")
+            wrong(
+                "state on disk",
+                finding,
+                "Free space on that file system; they are written with the next change.",
+            )
         });
     }
 }

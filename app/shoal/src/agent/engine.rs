@@ -68,7 +68,9 @@ async fn carry_out(engine: &dyn Engine, request: EngineRequest) -> EngineReport 
             Err(error) => EngineReport::Unreachable(error.to_string()),
         },
         EngineRequest::Containers(id) => match engine.containers_of(&id).await {
-            Ok(containers) => EngineReport::Containers(id, containers.into_iter().map(|it| it.name).collect()),
+            Ok(containers) => {
+                EngineReport::Containers(id, containers.into_iter().map(|it| it.name).collect())
+            }
             Err(error) => EngineReport::Unreachable(error.to_string()),
         },
     }
@@ -79,7 +81,8 @@ async fn create(engine: &dyn Engine, network: EngineNetwork) -> Result<String, S
     let name = network.spec.name.as_str();
     let networks = engine.networks().await.map_err(|error| error.to_string())?;
     if let Some(known) = networks.iter().find(|known| known.name == name) {
-        let same = known.driver == SHOAL_DRIVER && known.options.get(NETWORK_OPTION).is_some_and(|it| it == name);
+        let same =
+            known.driver == SHOAL_DRIVER && known.options.get(NETWORK_OPTION).is_some_and(|it| it == name);
         return if same {
             Ok(known.id.clone())
         } else {
@@ -189,7 +192,8 @@ impl News {
             }
         }
         if let Ok(names) = engine.container_names_by_endpoint().await {
-            let known = |(endpoint, name): (String, String)| Some((endpoint.parse::<EndpointId>().ok()?, name));
+            let known =
+                |(endpoint, name): (String, String)| Some((endpoint.parse::<EndpointId>().ok()?, name));
             inputs.push(Input::Engine(EngineReport::Names(names.into_iter().filter_map(known).collect())));
         }
         inputs

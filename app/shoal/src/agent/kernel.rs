@@ -44,7 +44,8 @@ impl KernelThread {
     }
 
     pub(crate) async fn apply(&self, changes: Vec<Change>) -> Refused {
-        let all_failed = |changes: &[Change]| changes.iter().map(|it| (it.clone(), gone("its thread ended"))).collect();
+        let all_failed =
+            |changes: &[Change]| changes.iter().map(|it| (it.clone(), gone("its thread ended"))).collect();
         let (reply, answer) = oneshot::channel();
         let copy = changes.clone();
         match self.work.send(Work::Apply(changes, reply)) {
@@ -61,7 +62,10 @@ impl KernelThread {
         self.ask(Work::Counters).await
     }
 
-    async fn ask<T>(&self, work: fn(oneshot::Sender<Result<T, KernelError>>) -> Work) -> Result<T, KernelError> {
+    async fn ask<T>(
+        &self,
+        work: fn(oneshot::Sender<Result<T, KernelError>>) -> Work,
+    ) -> Result<T, KernelError> {
         let (reply, answer) = oneshot::channel();
         self.work.send(work(reply)).map_err(|_| gone("its thread ended"))?;
         answer.await.map_err(|_| gone("its thread ended"))?

@@ -27,7 +27,8 @@ pub(crate) struct Underlay {
 /// Chooses the underlay: the link that holds the first advertised address, else the link towards the default route,
 /// else the first link that belongs to no container engine. One address of each family, unless they were set.
 pub(crate) fn underlay(survey: &Survey, advertise: &[IpAddr]) -> Underlay {
-    let holds = |link: &&SurveyedLink, address: &IpAddr| link.addresses.iter().any(|net| net.addr() == *address);
+    let holds =
+        |link: &&SurveyedLink, address: &IpAddr| link.addresses.iter().any(|net| net.addr() == *address);
     let first = advertise.first().copied().or_else(source_of_default_route);
     let by_address = first.and_then(|address| survey.links.iter().find(|link| holds(link, &address)));
     let usable = |link: &&SurveyedLink| {
@@ -66,7 +67,8 @@ fn source_of_default_route() -> Option<IpAddr> {
 
 /// Address space that pools must avoid: this machine's routes and the engine's own networks.
 pub(crate) fn taken(survey: &Survey, engine: &[(String, Vec<shoal_types::IpNet>)]) -> Vec<Taken> {
-    let routes = survey.routes.iter().map(|(prefix, link)| Taken { prefix: *prefix, by: format!("route via {link}") });
+    let routes =
+        survey.routes.iter().map(|(prefix, link)| Taken { prefix: *prefix, by: format!("route via {link}") });
     let networks = engine.iter().flat_map(|(name, subnets)| {
         subnets.iter().map(move |prefix| Taken { prefix: *prefix, by: format!("Docker network {name}") })
     });

@@ -79,7 +79,8 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
 
     let local = local_host(&settings, &stored).await?;
     let seed = secrets::random_seed();
-    let (fabric, effects) = Fabric::open(Arc::clone(&key), local, &stored, seed, at).map_err(anyhow::Error::msg)?;
+    let (fabric, effects) =
+        Fabric::open(Arc::clone(&key), local, &stored, seed, at).map_err(anyhow::Error::msg)?;
 
     let listen = ([0u16; 8], settings.quic_port).into();
     let config = Config { listen, key, limits: Limits::default() };

@@ -54,6 +54,8 @@ pub(crate) struct Agent {
     pub(crate) engine_up: bool,
     pub(crate) paths: BTreeMap<HostId, probe::Path>,
     pub(crate) prober: probe::Prober,
+    /// Why paths are not probed, told once.
+    pub(crate) probe_failure: Option<String>,
     pub(crate) notices: VecDeque<String>,
     pub(crate) tally: Tally,
     pub(crate) started: Moment,
@@ -92,7 +94,9 @@ pub(crate) enum Goal {
 impl Agent {
     pub(crate) fn new(fabric: Fabric, parts: Parts) -> Self {
         let started = parts.clock.now();
-        let prober = probe::Prober::new(parts.inputs.clone());
+        let folder = parts.settings.socket.parent().map(std::path::Path::to_path_buf).unwrap_or_default();
+        let prober =
+            probe::Prober::new(folder.join("probe.netns"), Arc::clone(&parts.clock), parts.inputs.clone());
         Self {
             fabric,
             parts,
@@ -103,6 +107,7 @@ impl Agent {
             engine_up: false,
             paths: BTreeMap::new(),
             prober,
+            probe_failure: None,
             notices: VecDeque::new(),
             tally: Tally::default(),
             started,
@@ -119,7 +124,8 @@ impl Agent {
         mut events: mpsc::Receiver<Event>,
     ) -> anyhow::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut audit = tokio::time::interval(AUDIT_EVERY);
         let mut survey = tokio::time::interval(SURVEY_EVERY);
         self.perform_quietly(first).await;
@@ -288,8 +294,12 @@ impl Agent {
             let reached = (waiting.goal == Goal::Present) == present;
             let verdict = match (reached, failure) {
                 (true, _) => Some(Ok(self.reached(waiting.network, waiting.goal))),
-                (false, Some(why)) => Some(Err(Failure::conflict(format!("network \"{}\": {why}", waiting.name)))),
-                (false, None) if now >= waiting.until => Some(Err(self.too_late(&waiting.name, waiting.goal))),
+                (false, Some(why)) => {
+                    Some(Err(Failure::conflict(format!("network \"{}\": {why}", waiting.name))))
+                }
+                (false, None) if now >= waiting.until => {
+                    Some(Err(self.too_late(&waiting.name, waiting.goal)))
+                }
                 (false, None) => None,
             };
             match verdict {
@@ -302,7 +312,9 @@ impl Agent {
     fn too_late(&self, name: &NetworkName, goal: Goal) -> Failure {
         let docker = if self.engine_up { "has not answered yet" } else { "does not answer" };
         let done = if goal == Goal::Present { "has" } else { "no longer has" };
-        Failure::unavailable(format!("the fabric {done} network \"{name}\", but Docker on this host {docker}"))
-            .hint("Shoal goes on trying; `shoal network list` shows when it is done")
+        Failure::unavailable(format!(
+            "the fabric {done} network \"{name}\", but Docker on this host {docker}"
+        ))
+        .hint("Shoal goes on trying; `shoal network list` shows when it is done")
     }
 }

@@ -113,7 +113,8 @@ impl Agent {
         };
         let (wanted, _) = plan(&self.fabric.view());
         let changes = diff(&wanted, &observed);
-        let surprise = observed.plan != self.applied || !observed.broken.is_empty() || !observed.dangling.is_empty();
+        let surprise =
+            observed.plan != self.applied || !observed.broken.is_empty() || !observed.dangling.is_empty();
         self.applied = observed.plan;
         if surprise && !changes.is_empty() {
             self.tally.kernel_mended += changes.len() as u64;
@@ -123,8 +124,22 @@ impl Agent {
             tracing::info!(changes = changes.len(), "the kernel differed from the plan and is mended");
         }
         self.apply(changes).await;
+        self.probe();
+    }
+
+    /// Keeps the prober in step with the hosts and the probe link.
+    pub(crate) fn probe(&mut self) {
         let view = self.fabric.view();
-        self.prober.follow(&view, &self.applied);
+        let linked =
+            view.probe.as_ref().is_some_and(|probe| self.applied.links.contains_key(&probe.outer_name));
+        let failure =
+            self.prober.follow(&view, linked).err().map(|error| format!("paths are not probed: {error}"));
+        if failure != self.probe_failure {
+            self.probe_failure.clone_from(&failure);
+            if let Some(sentence) = failure {
+                self.notice(sentence);
+            }
+        }
     }
 
     async fn apply(&mut self, changes: Vec<Change>) -> kernel::Refused {

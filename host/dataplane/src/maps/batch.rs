@@ -74,9 +74,9 @@ fn step(
             &options,
         )
     };
-    match -result {
-        0 => Ok((count as usize, Some(next))),
-        libc_enoent if libc_enoent == nix::Error::ENOENT as i32 => Ok((count as usize, None)),
-        errno => Err(Error::from_raw_os_error(errno)),
+    match nix::Error::from_raw(-result) {
+        _ if result == 0 => Ok((count as usize, Some(next))),
+        nix::Error::ENOENT => Ok((count as usize, None)),
+        errno => Err(errno.into()),
     }
 }
