@@ -13,8 +13,8 @@ fn main() {
     build(&bpf.join("programs/shoal.bpf.c"), "shoal", &bpf);
     // Only tests embed this one.
     build(&bpf.join("tests/tunnel_test.bpf.c"), "tunnel_test", &bpf);
-    for folder in ["include", "programs", "tests"] {
-        println!("cargo:rerun-if-changed={}", bpf.join(folder).display());
+    for source in ["include", "programs", "tests/tunnel_test.bpf.c"] {
+        println!("cargo:rerun-if-changed={}", bpf.join(source).display());
     }
 }
 

@@ -84,10 +84,7 @@ impl Namespace {
     /// # Errors
     /// The kernel's reason; the link is nowhere to be found.
     pub fn take_in(&self, link: &LinkName, address: IpAddr, prefix_len: u8) -> Result<(), KernelError> {
-        let outside = Netlink::open()?;
-        if let Some(device) = outside.find(link)? {
-            outside.move_to(&device, self.file.as_fd())?;
-        }
+        self.fetch(link)?;
         self.run(|| {
             let inside = Netlink::open()?;
             let device = inside.find(link)?.ok_or_else(|| KernelError {
@@ -98,6 +95,28 @@ impl Namespace {
             inside.set_address(&device, address, prefix_len)?;
             inside.set_up_by_index(&device)
         })
+    }
+}
+
+impl Namespace {
+    /// Moves a link here if it is in the caller's namespace. On a thread of its own, because the caller's may drive an
+    /// async runtime.
+    fn fetch(&self, link: &LinkName) -> Result<(), KernelError> {
+        let moved = std::thread::scope(|scope| {
+            let outside = scope.spawn(|| {
+                let outside = Netlink::open()?;
+                match outside.find(link)? {
+                    Some(device) => outside.move_to(&device, self.file.as_fd()),
+                    None => Ok(()),
+                }
+            });
+            outside.join()
+        });
+        moved.map_err(|_| KernelError {
+            action: "move".into(),
+            object: link.to_string(),
+            reason: "its thread ended".into(),
+        })?
     }
 }
 

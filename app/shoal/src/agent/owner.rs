@@ -129,6 +129,7 @@ impl Agent {
         let mut audit = tokio::time::interval(AUDIT_EVERY);
         let mut survey = tokio::time::interval(SURVEY_EVERY);
         self.perform_quietly(first).await;
+        self.take_up_kernel().await;
         self.survey().await;
         tracing::info!(host = %self.fabric.me(), "the agent is ready");
         while self.stop.is_none() {

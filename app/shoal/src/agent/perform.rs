@@ -105,6 +105,15 @@ impl Agent {
         self.apply(changes).await;
     }
 
+    /// Takes the kernel as an earlier agent has left it: what is right stays untouched.
+    pub(crate) async fn take_up_kernel(&mut self) {
+        match self.parts.kernel.observe().await {
+            Ok(observed) => self.applied = observed.plan,
+            Err(error) => self.notice(error.to_string()),
+        }
+        self.plan_changed = true;
+    }
+
     /// Reads back the whole kernel state and mends what differs.
     pub(crate) async fn audit(&mut self) {
         let observed = match self.parts.kernel.observe().await {
