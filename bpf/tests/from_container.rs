@@ -165,6 +165,17 @@ fn the_largest_packet_passes_and_one_byte_more_does_not() {
 }
 
 #[test]
+fn probes_of_a_path_are_not_held_to_its_mtu() {
+    let rig = Rig::container();
+    let vni = shoal_types::Vni::PROBE.get();
+    rig.set_link(LINK, &shoal_abi::Link { vni, ..rig::link(OWN_V4, OWN_V6, OWN_MAC) });
+    rig.set_endpoint(vni, "10.7.0.2", Endpoint { ifindex: 0, peer: shared("10.99.0.2") });
+    let packet = v4(OWN_V4, "10.7.0.2", UDP, &udp(1500));
+    assert_eq!(rig.run(&packet).packet, packet);
+    assert!(rig.lost().is_empty());
+}
+
+#[test]
 fn a_path_with_a_smaller_mtu_is_measured_by_segments() {
     let rig = Rig::container();
     rig.set("peers", &shared("10.99.0.2"), &Peer { local: shared("10.99.0.1"), mtu: 1040, pad: 0 });

@@ -41,6 +41,12 @@ mod tests {
     }
 
     #[test]
+    fn the_network_of_probes_is_that_of_the_programs() {
+        let header = include_str!("../../include/tunnel.h");
+        assert!(header.contains(&format!("#define VNI_PROBE {}\n", shoal_types::Vni::PROBE)));
+    }
+
+    #[test]
     fn the_flags_are_those_of_the_programs() {
         let header = include_str!("../../include/maps.h");
         assert!(header.contains(&format!("#define LINK_HAS_V4 {LINK_HAS_V4} ")));

@@ -150,7 +150,7 @@ impl Fabric {
         Ok(())
     }
 
-    /// The sum of everything that a host counts as dropped for a container's link, by reason.
+    /// What a host counts as dropped for a container's link, by reason.
     pub fn drops(&self, host: usize, container: &str) -> Result<Value> {
         let answer = self.host(host).shoal_json("endpoints")?;
         let all = answer["endpoints"].as_array().context("no list of endpoints")?;
@@ -178,9 +178,4 @@ fn sees(host: &Host, alive: usize) -> Result<()> {
         ensure!(count == alive, "{hosts}");
         Ok(())
     })
-}
-
-/// The sum of a table of counters.
-pub fn total(counters: &Value) -> u64 {
-    counters.as_object().into_iter().flat_map(|table| table.values()).filter_map(Value::as_u64).sum()
 }

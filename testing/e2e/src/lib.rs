@@ -6,7 +6,7 @@
 mod fabric;
 mod features;
 
-pub use fabric::{Fabric, total};
+pub use fabric::Fabric;
 pub use features::Features;
 
 /// Bytes.

@@ -37,15 +37,35 @@ pub(crate) async fn watch(engine: Arc<dyn Engine>, inputs: mpsc::Sender<Input>) 
     let mut events = engine.events();
     while let Some(first) = events.next().await {
         let mut news = News::default();
-        news.add(first);
-        while let Ok(Some(event)) = tokio::time::timeout(SETTLE, events.next()).await {
+        let mut take = |event: Event| {
+            if let Event::ContainerCreated { id } = &event {
+                tokio::spawn(tell_wishes(Arc::clone(&engine), id.clone(), inputs.clone()));
+            }
             news.add(event);
+        };
+        take(first);
+        while let Ok(Some(event)) = tokio::time::timeout(SETTLE, events.next()).await {
+            take(event);
         }
         for input in news.look(engine.as_ref()).await {
             if inputs.send(input).await.is_err() {
                 return;
             }
         }
+    }
+}
+
+/// Tells which addresses a new container insists on, at once: it is about to start, and by then this host should own
+/// them.
+async fn tell_wishes(engine: Arc<dyn Engine>, container: String, inputs: mpsc::Sender<Input>) {
+    let mut wishes = Vec::new();
+    for wish in engine.container_networks(&container).await.unwrap_or_default() {
+        let network = wish.network_id.unwrap_or(wish.network);
+        let addresses = [wish.v4.map(IpAddr::V4), wish.v6.map(IpAddr::V6)];
+        wishes.extend(addresses.into_iter().flatten().map(|address| (network.clone(), address)));
+    }
+    if !wishes.is_empty() {
+        let _ = inputs.send(Input::Engine(EngineReport::Wishes(wishes))).await;
     }
 }
 
@@ -135,7 +155,6 @@ fn view(network: &shoal_containers::EngineNetwork) -> Option<EngineView> {
 struct News {
     networks: bool,
     containers: bool,
-    created: Vec<String>,
     up: Option<bool>,
 }
 
@@ -145,11 +164,8 @@ impl News {
             Event::EngineUp => (self.networks, self.containers, self.up) = (true, true, Some(true)),
             Event::EngineDown => self.up = Some(false),
             Event::NetworkCreated { .. } | Event::NetworkRemoved { .. } => self.networks = true,
-            Event::ContainerCreated { id } => {
-                self.created.push(id);
-                self.containers = true;
-            }
-            Event::NetworkConnected { .. }
+            Event::ContainerCreated { .. }
+            | Event::NetworkConnected { .. }
             | Event::NetworkDisconnected { .. }
             | Event::ContainerStarted { .. }
             | Event::ContainerDied { .. }
@@ -158,22 +174,10 @@ impl News {
         }
     }
 
-    /// Wishes first: a container that has just been made is about to start.
     async fn look(self, engine: &dyn Engine) -> Vec<Input> {
         let mut inputs = Vec::new();
         if let Some(up) = self.up {
             inputs.push(Input::EngineState(up));
-        }
-        let mut wishes = Vec::new();
-        for container in &self.created {
-            for wish in engine.container_networks(container).await.unwrap_or_default() {
-                let network = wish.network_id.unwrap_or(wish.network);
-                let addresses = [wish.v4.map(IpAddr::V4), wish.v6.map(IpAddr::V6)];
-                wishes.extend(addresses.into_iter().flatten().map(|address| (network.clone(), address)));
-            }
-        }
-        if !wishes.is_empty() {
-            inputs.push(Input::Engine(EngineReport::Wishes(wishes)));
         }
         if !(self.networks || self.containers) {
             return inputs;

@@ -22,6 +22,7 @@ mod owner;
 mod perform;
 mod probe;
 mod secrets;
+mod verbs;
 
 use std::collections::BTreeSet;
 use std::path::Path;

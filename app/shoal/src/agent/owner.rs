@@ -15,6 +15,7 @@ use shoal_types::{HostId, Moment, NetworkId, NetworkName};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::verbs::Held;
 use super::{Input, engine, kernel::KernelThread, machine, probe};
 use crate::config::Settings;
 
@@ -61,6 +62,7 @@ pub(crate) struct Agent {
     pub(crate) started: Moment,
     pub(crate) stop: Option<String>,
     waiting: Vec<Waiting>,
+    pub(crate) held: Vec<Held>,
 }
 
 /// Counts of what went wrong, since the start.
@@ -113,6 +115,7 @@ impl Agent {
             started,
             stop: None,
             waiting: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -162,6 +165,7 @@ impl Agent {
                 self.project_all().await;
             }
             self.answer_waiting();
+            self.try_held().await;
         }
         self.parts.transport.shutdown().await;
         match self.stop {
@@ -178,19 +182,15 @@ impl Agent {
     fn next_wake(&self) -> Instant {
         let now = self.parts.clock.now();
         let wait = self.fabric.next_timeout().map_or(Duration::from_secs(3600), |due| due.since(now));
-        let deadline = self.waiting.iter().map(|it| it.until.since(now)).min();
+        let waiting = self.waiting.iter().map(|it| it.until.since(now));
+        let deadline = waiting.chain(self.held.iter().map(|it| it.until.since(now))).min();
         Instant::now() + deadline.map_or(wait, |deadline| wait.min(deadline))
     }
 
     async fn take(&mut self, input: Input) {
         let at = self.at();
         match input {
-            Input::Verb(verb, reply) => {
-                let (effects, decided) = self.fabric.verb(verb, at);
-                let done = self.perform(effects).await;
-                let failed = |sentence: String| shoal_networks::Refusal(sentence);
-                let _ = reply.send(done.map_err(failed).and(decided));
-            }
+            Input::Verb(verb, reply) => self.verb(verb, reply).await,
             Input::Command(command, reply) => self.command(command, reply).await,
             Input::Engine(report) => {
                 let effects = self.fabric.engine(report, at);

@@ -1,0 +1,68 @@
+//! A kernel that takes plans.
+
+use shoal_plan::{Change, EndpointEntry, HostPlan, Observed};
+use shoal_planner::{View, diff, diff_endpoint, plan};
+use shoal_types::EndpointId;
+
+/// The part of a host's kernel that Shoal owns.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kernel {
+    pub(crate) plan: HostPlan,
+}
+
+impl Kernel {
+    /// Brings everything in line.
+    ///
+    /// # Errors
+    /// The sentence that names a broken property.
+    pub(crate) fn project(&mut self, view: &View) -> Result<(), String> {
+        let (wanted, clashes) = plan(view);
+        if let Some(clash) = clashes.first() {
+            return Err(format!("two endpoints claim {}: {:?} and {:?}", clash.key.address, clash.winner, clash.loser));
+        }
+        let changes = diff(&wanted, &self.observe());
+        changes.into_iter().try_for_each(|change| self.apply(change))?;
+        let rest = diff(&wanted, &self.observe());
+        if rest.is_empty() { Ok(()) } else { Err(format!("a plan that was applied still asks for {rest:?}")) }
+    }
+
+    /// Brings one endpoint in line.
+    ///
+    /// # Errors
+    /// The sentence that names a broken property.
+    pub(crate) fn project_endpoint(&mut self, view: &View, endpoint: &EndpointId) -> Result<(), String> {
+        let (wanted, _) = plan(view);
+        let changes = diff_endpoint(&wanted, &self.observe(), endpoint);
+        changes.into_iter().try_for_each(|change| self.apply(change))
+    }
+
+    fn observe(&self) -> Observed {
+        Observed { plan: self.plan.clone(), ..Observed::default() }
+    }
+
+    fn apply(&mut self, change: Change) -> Result<(), String> {
+        let told = format!("{change:?}");
+        let plan = &mut self.plan;
+        match change {
+            Change::SetTunnel(tunnel) => plan.tunnel = Some(tunnel),
+            Change::RemoveTunnel(_) => plan.tunnel = None,
+            Change::SetLink(name, link) => drop(plan.links.insert(name, link)),
+            Change::RemoveLink(name) => drop(plan.links.remove(&name)),
+            Change::SetEndpoint(key, entry) => drop(plan.endpoints.insert(key, entry)),
+            Change::RemoveEndpoint(key) => drop(plan.endpoints.remove(&key)),
+            Change::SetPeer(address, peer) => drop(plan.peers.insert(address, peer)),
+            Change::RemovePeer(address) => drop(plan.peers.remove(&address)),
+        }
+        let leads = |entry: &EndpointEntry| match entry {
+            EndpointEntry::Local(link) => plan.links.contains_key(link),
+            EndpointEntry::Remote(host) => plan.peers.contains_key(host),
+        };
+        match plan.endpoints.iter().find(|(_, entry)| !leads(entry)) {
+            // Peers go after addresses within one plan; a single endpoint's projection knows none of them.
+            Some((key, EndpointEntry::Local(link))) => {
+                Err(format!("after {told} address {} leads to link {link}, which is gone", key.address))
+            }
+            _ => Ok(()),
+        }
+    }
+}
