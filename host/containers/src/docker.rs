@@ -172,6 +172,14 @@ impl Engine for Docker {
         })
     }
 
+    fn version(&self) -> Answer<'_, String> {
+        Box::pin(async move {
+            let what = What { action: "ask", object: "Docker's version" };
+            let version = self.ask(what, |client: bollard::Docker| async move { client.version().await }).await?;
+            Ok(version.version.unwrap_or_default())
+        })
+    }
+
     fn container_names_by_endpoint(&self) -> Answer<'_, BTreeMap<String, String>> {
         Box::pin(async {
             let running = self.list_containers(false).await?;

@@ -42,6 +42,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Names of running containers by the ids of their endpoints (64 hexadecimal digits).
     fn container_names_by_endpoint(&self) -> Answer<'_, BTreeMap<String, String>>;
 
+    /// The engine's version, for people.
+    fn version(&self) -> Answer<'_, String>;
+
     /// What happens from now on. Must be called within a tokio runtime.
     fn events(&self) -> Events;
 }

@@ -158,6 +158,10 @@ impl Engine for FakeEngine {
         })
     }
 
+    fn version(&self) -> Answer<'_, String> {
+        self.answer("ask", "version", |_| Ok("fake".to_owned()))
+    }
+
     fn container_names_by_endpoint(&self) -> Answer<'_, BTreeMap<String, String>> {
         self.answer("list", "containers", |state| {
             let of_one = |container: &FakeContainer| {

@@ -90,6 +90,8 @@ impl Host {
             command.env_remove(foreign);
         }
         command.env("DOCKER_CONFIG", "/run/netbed/docker");
+        // The agent reads every variable of its own prefix as a setting.
+        command.env_remove("SHOAL_BIN");
         command
     }
 

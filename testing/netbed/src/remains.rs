@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use crate::poll::eventually;
 
 /// Environment variable that every process of a bed carries.
-pub(crate) const TAG: &str = "SHOAL_NETBED";
+pub(crate) const TAG: &str = "NETBED_NAME";
 /// Every bed's name begins so.
 const PREFIX: &str = "shoalbed-";
 /// Where beds keep their folders, unless `$NETBED_ROOT` says otherwise: on disk, for Docker's data are large.

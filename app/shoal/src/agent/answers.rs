@@ -57,10 +57,10 @@ impl Agent {
             },
             docker: Docker {
                 socket: settings.docker_socket.clone(),
-                reachable: self.engine_up,
-                why: (!self.engine_up)
+                reachable: self.engine.is_some(),
+                why: self.engine.is_none()
                     .then(|| format!("Docker does not answer on {}", settings.docker_socket.display())),
-                version: None,
+                version: self.engine.clone().filter(|version| !version.is_empty()),
                 plugin_socket: settings.plugin_socket.clone(),
             },
             networks: NetworkCount { total: count(networks.catalog().iter().count()), here: count(settled) },

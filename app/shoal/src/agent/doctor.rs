@@ -40,7 +40,7 @@ impl Agent {
 
     fn check_engine(&self, checks: &mut Vec<Check>) {
         let socket = self.parts.settings.docker_socket.display();
-        checks.push(if self.engine_up {
+        checks.push(if self.engine.is_some() {
             right("Docker", format!("Docker answers on {socket}."))
         } else {
             wrong(

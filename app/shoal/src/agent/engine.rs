@@ -177,7 +177,8 @@ impl News {
     async fn look(self, engine: &dyn Engine) -> Vec<Input> {
         let mut inputs = Vec::new();
         if let Some(up) = self.up {
-            inputs.push(Input::EngineState(up));
+            let version = engine.version().await.ok();
+            inputs.push(Input::EngineState(up.then(|| version.unwrap_or_default())));
         }
         if !(self.networks || self.containers) {
             return inputs;

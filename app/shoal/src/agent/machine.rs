@@ -24,6 +24,14 @@ pub(crate) struct Underlay {
     pub(crate) mtu: u16,
 }
 
+impl Underlay {
+    /// Plans with less than the link carries, if the containers' MTU was set.
+    pub(crate) fn limited(self, container_mtu: Option<u16>) -> Self {
+        let limit = container_mtu.map_or(u16::MAX, |mtu| mtu.saturating_add(shoal_planner::OVERHEAD));
+        Self { mtu: self.mtu.min(limit), ..self }
+    }
+}
+
 /// Chooses the underlay: the link that holds the first advertised address, else the link towards the default route,
 /// else the first link that belongs to no container engine. One address of each family, unless they were set.
 pub(crate) fn underlay(survey: &Survey, advertise: &[IpAddr]) -> Underlay {

@@ -54,8 +54,8 @@ pub(crate) enum Input {
     Command(Command, oneshot::Sender<Result<Answer, Failure>>),
     /// An answer of the container engine.
     Engine(EngineReport),
-    /// The engine answers, or no longer.
-    EngineState(bool),
+    /// The engine answers, with its version, or no longer.
+    EngineState(Option<String>),
     /// The engine's networks that are not ours.
     Foreign(engine::ForeignNetworks),
     /// Another host let us in, or not.
@@ -119,7 +119,7 @@ fn prepare_folders(settings: &Settings) -> anyhow::Result<()> {
 async fn local_host(settings: &Settings, stored: &[(Vec<u8>, Vec<u8>)]) -> anyhow::Result<LocalHost> {
     let survey = shoal_links::survey().await.map_err(anyhow::Error::msg)?;
     let advertise = commands::stored_advertise(stored).unwrap_or_else(|| settings.advertise.clone());
-    let underlay = machine::underlay(&survey, &advertise);
+    let underlay = machine::underlay(&survey, &advertise).limited(settings.mtu);
     let name = commands::stored_name(stored).or_else(|| settings.name.clone());
     Ok(LocalHost {
         name: name.unwrap_or_else(machine::host_name),

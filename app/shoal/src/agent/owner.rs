@@ -52,7 +52,8 @@ pub(crate) struct Agent {
     /// Writes that the disk refused; they go first in the next batch.
     pub(crate) unsaved: Vec<Write>,
     pub(crate) foreign: engine::ForeignNetworks,
-    pub(crate) engine_up: bool,
+    /// The engine's version, while it answers.
+    pub(crate) engine: Option<String>,
     pub(crate) paths: BTreeMap<HostId, probe::Path>,
     pub(crate) prober: probe::Prober,
     /// Why paths are not probed, told once.
@@ -106,7 +107,7 @@ impl Agent {
             plan_changed: true,
             unsaved: Vec::new(),
             foreign: Vec::new(),
-            engine_up: false,
+            engine: None,
             paths: BTreeMap::new(),
             prober,
             probe_failure: None,
@@ -196,7 +197,7 @@ impl Agent {
                 let effects = self.fabric.engine(report, at);
                 self.perform_quietly(effects).await;
             }
-            Input::EngineState(up) => self.engine_up = up,
+            Input::EngineState(version) => self.engine = version,
             Input::Foreign(networks) => {
                 self.foreign = networks;
                 self.survey().await;
@@ -265,7 +266,7 @@ impl Agent {
         let taken = machine::taken(&survey, &self.foreign);
         let mut effects = self.fabric.set_taken(taken, at);
         let advertise = self.advertise();
-        let underlay = machine::underlay(&survey, &advertise);
+        let underlay = machine::underlay(&survey, &advertise).limited(self.parts.settings.mtu);
         if !underlay.addresses.is_empty() {
             let name = self.fabric.local().name.clone();
             effects.extend(self.fabric.set_local(name, underlay.addresses, underlay.mtu, at));
@@ -311,7 +312,7 @@ impl Agent {
     }
 
     fn too_late(&self, name: &NetworkName, goal: Goal) -> Failure {
-        let docker = if self.engine_up { "has not answered yet" } else { "does not answer" };
+        let docker = if self.engine.is_some() { "has not answered yet" } else { "does not answer" };
         let done = if goal == Goal::Present { "has" } else { "no longer has" };
         Failure::unavailable(format!(
             "the fabric {done} network \"{name}\", but Docker on this host {docker}"

@@ -1,0 +1,137 @@
+//! One machine: agent, store, engine, kernel, clocks.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use shoal_fabric::{At, Fabric, LocalHost};
+use shoal_networks::EngineRequest;
+use shoal_plan::Tunnel;
+use shoal_schema::Taken;
+use shoal_trust::{Certificate, HostKey, TrustView};
+use shoal_types::{HostId, Moment, WallTime};
+
+use crate::disk::Disk;
+use crate::engine::Engine;
+use crate::kernel::Kernel;
+
+/// Where every wall clock begins, milliseconds since 1970: 2026-01-01.
+const WALL_START_MS: u64 = 1_767_225_600_000;
+
+/// One machine.
+pub(crate) struct Host {
+    pub(crate) index: usize,
+    pub(crate) id: HostId,
+    pub(crate) key: Arc<HostKey>,
+    pub(crate) disk: Disk,
+    pub(crate) engine: Engine,
+    pub(crate) kernel: Kernel,
+    /// The agent's decisions; `None` while it is off.
+    pub(crate) agent: Option<Fabric>,
+    /// Counts the agent's starts, so that nothing of an earlier one reaches a later one.
+    pub(crate) life: u64,
+    pub(crate) trust: Option<TrustView>,
+    pub(crate) certificate: Option<Certificate>,
+    /// Effects after which the agent is killed.
+    pub(crate) fuse: Option<u32>,
+    pub(crate) tick_due: Option<Moment>,
+    pub(crate) projecting: bool,
+    pub(crate) requests: VecDeque<EngineRequest>,
+    pub(crate) working: bool,
+    pub(crate) looking: bool,
+    pub(crate) skew_ms: i64,
+    pub(crate) slow: Duration,
+    /// When the host has heard what it was sent so far: nothing overtakes within a slow host.
+    pub(crate) has_left: bool,
+    pub(crate) forgotten: bool,
+    pub(crate) notices: BTreeSet<String>,
+    pub(crate) refused_fixed: BTreeMap<String, String>,
+    pub(crate) off_since: Option<usize>,
+    pub(crate) traffic: Traffic,
+}
+
+/// What a host has sent since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) datagrams: u64,
+    pub(crate) datagram_bytes: u64,
+    pub(crate) messages: u64,
+    pub(crate) message_bytes: u64,
+    pub(crate) engine_requests: u64,
+}
+
+impl Host {
+    pub(crate) fn new(index: usize, seed: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_be_bytes());
+        bytes[8..16].copy_from_slice(&(index as u64 + 1).to_be_bytes());
+        let key = Arc::new(HostKey::from_seed(bytes));
+        Self {
+            index,
+            id: key.id(),
+            key,
+            disk: Disk::default(),
+            engine: Engine { up: true, ..Engine::default() },
+            kernel: Kernel::default(),
+            agent: None,
+            life: 0,
+            trust: None,
+            certificate: None,
+            fuse: None,
+            tick_due: None,
+            projecting: false,
+            requests: VecDeque::new(),
+            working: false,
+            looking: false,
+            skew_ms: 0,
+            slow: Duration::ZERO,
+            has_left: false,
+            forgotten: false,
+            notices: BTreeSet::new(),
+            refused_fixed: BTreeMap::new(),
+            off_since: None,
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// The machine's underlay address.
+    pub(crate) fn address(&self) -> IpAddr {
+        let index = u8::try_from(self.index % 250).unwrap_or_default();
+        IpAddr::V4(Ipv4Addr::new(192, 168, 7, index + 1))
+    }
+
+    /// What the machine knows of itself; `None` never comes of the names here.
+    pub(crate) fn local(&self) -> Option<LocalHost> {
+        Some(LocalHost {
+            name: format!("h{}", self.index).parse().ok()?,
+            addresses: vec![self.address()],
+            quic_port: 7373,
+            tunnel: Tunnel { name: "shoal0".parse().ok()?, port: 4789 },
+            underlay_mtu: 1500,
+            version: "0".into(),
+            probe_link: Some(("shp0".parse().ok()?, "shp1".parse().ok()?)),
+        })
+    }
+
+    /// Address space that the machine uses itself: its underlay, and networks of other drivers.
+    pub(crate) fn taken(&self) -> Vec<Taken> {
+        let underlay = "192.168.7.0/24".parse().ok().map(|prefix| Taken { prefix, by: "route via eth0".into() });
+        let foreign = self.engine.networks.values().filter(|network| !network.ours).flat_map(|network| {
+            let by = format!("Docker network {}", network.name);
+            network.pools.iter().map(move |pool| Taken { prefix: pool.prefix, by: by.clone() })
+        });
+        underlay.into_iter().chain(foreign).collect()
+    }
+
+    /// Both clocks. The monotonic one is the world's.
+    pub(crate) fn at(&self, now: Moment) -> At {
+        let true_ms = WALL_START_MS + now.as_nanos() / 1_000_000;
+        At { now, wall: WallTime::from_millis(true_ms.saturating_add_signed(self.skew_ms)) }
+    }
+
+    /// The agent, if it is on and in a fabric that has not put it out.
+    pub(crate) fn member(&self) -> Option<&Fabric> {
+        self.agent.as_ref().filter(|agent| agent.identity().is_some() && !self.forgotten)
+    }
+}
