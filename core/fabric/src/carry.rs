@@ -56,7 +56,12 @@ impl Fabric {
             match effect {
                 shoal_facts::Effect::Persist { writes, durable } => carried.push(Effect::Save { writes, durable }),
                 shoal_facts::Effect::Changed(changes) => carried.extend(self.learn(changes, at)),
-                shoal_facts::Effect::Notice(notice) => carried.push(Effect::Notice(self.notice(&notice))),
+                shoal_facts::Effect::Notice(notice) => {
+                    carried.push(Effect::Notice(self.notice(&notice)));
+                    if let shoal_facts::Notice::Restored { lost, .. } = &notice {
+                        carried.extend(self.save_lost(lost, at));
+                    }
+                }
                 shoal_facts::Effect::Conflict(sentence) => carried.push(Effect::Stop(sentence)),
                 shoal_facts::Effect::Send { to, message } => {
                     carried.push(Effect::Message(to, message::facts(&message)));
@@ -91,8 +96,21 @@ impl Fabric {
         self.carry_facts(effects, at)
     }
 
+    /// This host was restored from an old backup, or is back after it left: what it once told the fabric and must stand by
+    /// is told again. Addresses it gave away are not its own any more; networks and expulsions are everybody's.
+    pub(crate) fn save_lost(&mut self, lost: &[Change], at: At) -> Vec<Effect> {
+        let gone = lost.iter().filter(|change| change.new.is_none());
+        let old = gone.filter_map(|change| Fact::decode(&change.key, change.old.as_deref()?).ok());
+        let lasting = |fact: &Fact| matches!(fact, Fact::Gift(_) | Fact::Network(_) | Fact::Forgotten(_));
+        let facts: Vec<Fact> = old.filter(lasting).collect();
+        self.publish_facts(&facts, at)
+    }
+
     /// Gives addresses to a host that asked. The gift is a fact: once it is durable here, its arrival is the answer.
     pub(crate) fn give(&mut self, to: HostId, ask: &Ask, at: At) -> Vec<Effect> {
+        if self.member.as_ref().is_none_or(|member| member.trust.forgotten.contains(&to)) {
+            return Vec::new();
+        }
         match self.networks.ipam_mut().give(ask.network, ask.pool, to, ask.want, at.now) {
             Ok(gift) => {
                 let (network, pool) = (gift.network, gift.pool);
@@ -120,13 +138,9 @@ impl Fabric {
                 Some(Err(error)) => {
                     let host = self.networks.host_name(change.author);
                     effects.push(Effect::Notice(format!("a fact of host {host} cannot be read: {error}")));
+                    replan |= self.unlearn(change.author, old, &mut effects);
                 }
-                None => {
-                    if let Some(fact) = old {
-                        effects.extend(self.unlearn_of_members(change.author, &fact));
-                        replan |= self.networks.unlearn(change.author, fact);
-                    }
-                }
+                None => replan |= self.unlearn(change.author, old, &mut effects),
             }
         }
         if replan {
@@ -134,6 +148,12 @@ impl Fabric {
         }
         self.next_reconcile = at.now;
         effects
+    }
+
+    fn unlearn(&mut self, author: HostId, old: Option<Fact>, effects: &mut Vec<Effect>) -> bool {
+        let Some(fact) = old else { return false };
+        effects.extend(self.unlearn_of_members(author, &fact));
+        self.networks.unlearn(author, fact)
     }
 
     fn notice(&self, notice: &shoal_facts::Notice) -> String {
@@ -162,11 +182,6 @@ impl Fabric {
         let Some(member) = &self.member else { return Vec::new() };
         let own = member.facts.of(self.me).filter(|(key, _)| key.starts_with(prefix));
         own.filter_map(|(key, value)| Fact::decode(key, value).ok()).collect()
-    }
-
-    /// Takes a fact of ours back.
-    pub(crate) fn withdraw(&mut self, key: FactKey, at: At) -> Vec<Effect> {
-        self.publish(vec![(key.into_bytes(), None)], at)
     }
 }
 

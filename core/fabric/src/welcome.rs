@@ -64,7 +64,7 @@ impl Fabric {
         let save = Effect::Save { writes: vec![(Identity::KEY.to_vec(), Some(identity.encode()))], durable: true };
         let mut effects = vec![save];
         effects.extend(self.become_member(identity, [], at)?);
-        Ok(saves_first(effects))
+        Ok(afresh(effects))
     }
 
     /// Becomes a member by another member's word.
@@ -87,12 +87,26 @@ impl Fabric {
             if let Some(member) = &mut self.member {
                 let judge = FactsJudge { trust: &member.trust, wall: at.wall };
                 let received = member.facts.receive(introduction.introducer, message, at.now, &judge);
-                effects.extend(self.carry_facts(received, at));
+                effects.extend(self.carry_welcome(received, at));
             }
         }
         effects.extend(self.publish_myself(at));
         effects.extend(self.meet(at));
-        Ok(saves_first(effects))
+        Ok(afresh(effects))
+    }
+
+    /// Like any facts received; but that the fabric knows this host of old is no news when it comes back.
+    fn carry_welcome(&mut self, received: Vec<shoal_facts::Effect>, at: At) -> Vec<Effect> {
+        let (mut rest, mut lost) = (Vec::new(), Vec::new());
+        for effect in received {
+            match effect {
+                shoal_facts::Effect::Notice(shoal_facts::Notice::Restored { lost: old, .. }) => lost.extend(old),
+                other => rest.push(other),
+            }
+        }
+        let mut effects = self.carry_facts(rest, at);
+        effects.extend(self.save_lost(&lost, at));
+        effects
     }
 
     /// What to tell a host that proved to hold a token; the transport has issued its certificate.
@@ -161,8 +175,11 @@ impl Fabric {
         for (network, docker) in ours {
             effects.push(Effect::Engine(shoal_networks::EngineRequest::Remove(network, docker)));
         }
-        let (records, networks) = (self.networks.forget_all(), shoal_networks::Networks::new(self.me, self.seed ^ 1));
-        self.networks = networks;
+        let records = self.networks.forget_all();
+        // Another seed, or a network made after the next join would get the id of one made before.
+        self.seed = shoal_networks::Dice::new(self.seed).roll();
+        self.networks = shoal_networks::Networks::new(self.me, self.seed);
+        self.path_mtus.clear();
         effects.push(Effect::Save { writes: records.into_iter().map(|key| (key, None)).collect(), durable: true });
         effects.push(Effect::Certificate(None));
         effects.push(Effect::ProjectSoon);
@@ -177,12 +194,20 @@ impl Fabric {
             let gifts = self.hand_down(heir, at);
             effects.extend(self.publish_facts(&gifts, at));
         }
-        effects.extend(self.withdraw(FactKey::taken(), at));
+        effects.extend(self.withdraw_uses(at));
         if let Some(member) = &mut self.member {
             let bye = member.membership.leave(at.now);
             effects.extend(self.carry_membership(bye, at));
         }
         effects
+    }
+
+    /// Takes back what this host says of its own use of things; what belongs to all stays.
+    fn withdraw_uses(&mut self, at: At) -> Vec<Effect> {
+        let own = |fact: &Fact| matches!(fact, Fact::Taken(_) | Fact::Endpoint(_) | Fact::Use(_));
+        let facts = self.own_facts(b"").into_iter().filter(own);
+        let edits = facts.map(|fact| (fact.key().into_bytes(), None)).collect();
+        self.publish(edits, at)
     }
 
     /// Gives all addresses to another host, in as many gifts as it takes.
@@ -296,7 +321,7 @@ impl Fabric {
         let host = HostFact {
             fabric: member.identity.fabric,
             name: self.local.name.clone(),
-            addresses: self.local.addresses.clone(),
+            addresses: self.local.addresses.iter().copied().take(shoal_schema::limit::ADDRESSES_MAX).collect(),
             quic_port: self.local.quic_port,
             tunnel_port: self.local.tunnel.port,
             underlay_mtu: self.local.underlay_mtu,
@@ -316,4 +341,11 @@ impl Fabric {
             None => Ok(()),
         }
     }
+}
+
+/// A new membership starts without anything that an earlier one may have left on disk.
+fn afresh(effects: Vec<Effect>) -> Vec<Effect> {
+    let mut effects = saves_first(effects);
+    effects.insert(0, Effect::Clear(b"facts/".to_vec()));
+    effects
 }

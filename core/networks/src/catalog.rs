@@ -1,8 +1,8 @@
 //! The fabric's networks: every host's edits merged, last writer wins.
 //!
 //! For each network the edit with the highest (stamp, host id) is in force; a deletion is an edit. Two networks may
-//! come to share a name or a VXLAN id while hosts do not hear each other. The one that was made first (lowest id on
-//! a tie) keeps it: the other one is reported, and its creator gives it another VXLAN id.
+//! come to share a name or a VXLAN id while hosts do not hear each other. The one with the lower id keeps it, on every
+//! host alike: the other one is reported, and its last author gives it another VXLAN id.
 
 use std::collections::BTreeMap;
 
@@ -73,6 +73,13 @@ impl Catalog {
             }
         }
         clashes
+    }
+
+    /// Networks whose name one with a lower id also has, each with that one.
+    pub fn name_clashes(&self) -> BTreeMap<NetworkId, NetworkId> {
+        let mut holders: BTreeMap<&NetworkName, NetworkId> = BTreeMap::new();
+        let holder_of = self.iter().map(|(id, spec)| (id, *holders.entry(&spec.name).or_insert(id)));
+        holder_of.filter(|(id, holder)| id != holder).collect()
     }
 
     /// The author's edits that an edit of someone else outranks: they need not be kept.

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use shoal_ipam::{PoolRefused, check_pool, choose_default_pool, default_v6_pool, plan_grants};
-use shoal_schema::{NetworkFact, NetworkSpec, Subnet};
-use shoal_schema::Fact;
+use shoal_schema::{Fact, NetworkFact, NetworkSpec, Subnet};
 use shoal_types::{HostId, IpNet, NetworkId, NetworkName, PoolIndex, Vni};
 
+use crate::docker_network::tellable;
 use crate::{At, Effect, Networks, Refusal};
 
 /// The most subnets of a network.
@@ -52,7 +52,7 @@ impl Networks {
         effects: &mut Vec<Effect>,
     ) -> Result<NetworkId, Refusal> {
         if let Some((id, _)) = self.catalog.by_name(&request.name) {
-            return self.put_back(id, &request, effects);
+            return self.put_back(id, &request, at, effects);
         }
         let mut subnets = Vec::new();
         for wanted in &request.subnets {
@@ -63,6 +63,7 @@ impl Networks {
         self.add_default_subnets(&mut subnets, request.v6)?;
         let id = NetworkId::new(self.dice.id());
         let spec = self.spec(request.name, subnets, request.options, request.labels, request.internal)?;
+        tellable(id, &spec)?;
         self.publish_network(id, Some(spec), at, effects);
         effects.extend(self.reconcile(at));
         Ok(id)
@@ -73,6 +74,7 @@ impl Networks {
         &mut self,
         id: NetworkId,
         request: &NetworkRequest,
+        at: At,
         effects: &mut Vec<Effect>,
     ) -> Result<NetworkId, Refusal> {
         let name = &request.name;
@@ -92,6 +94,7 @@ impl Networks {
         }
         self.work.retry_now(id);
         effects.extend(self.tell_use(id));
+        effects.extend(self.reconcile(at));
         Ok(id)
     }
 
@@ -103,7 +106,7 @@ impl Networks {
         effects: &mut Vec<Effect>,
     ) -> Result<NetworkId, Refusal> {
         let Some((id, _)) = self.catalog.by_name(name) else {
-            return Err(Refusal(format!("the fabric has no network \"{name}\"")));
+            return Err(Refusal(format!("the fabric has no network \"{name}\": \"shoal network list\" shows them")));
         };
         if let Some(user) = self.any_user(id) {
             return Err(Refusal(format!(
@@ -111,13 +114,14 @@ impl Networks {
                  disconnect\""
             )));
         }
+        self.work.retry_now(id);
         self.publish_network(id, None, at, effects);
         effects.extend(self.reconcile(at));
         Ok(id)
     }
 
     /// A container that is attached to a network, stopped or not, with its host.
-    fn any_user(&self, id: NetworkId) -> Option<String> {
+    pub(crate) fn any_user(&self, id: NetworkId) -> Option<String> {
         let by_use = self.uses_of(id).find_map(|(host, fact)| {
             fact.containers.first().map(|container| format!("container \"{container}\" on host {}", self.host_name(host)))
         });

@@ -7,6 +7,7 @@ use shoal_types::{NetworkId, NetworkName, PoolIndex, Stamp};
 
 use crate::pool::{network_option, save};
 use crate::record::{DockerRecord, Naming, PoolRecord, Record};
+use crate::work::Job;
 use crate::{ADDRESS_SPACES, At, DockerNetworkId, Effect, EngineRequest, EngineView, Networks, PoolData, PoolId};
 use crate::{Refusal, Reply, sentence};
 
@@ -26,12 +27,13 @@ impl Networks {
         if data.iter().any(|pool| !ADDRESS_SPACES.contains(&pool.space.as_str())) {
             return Err(sentence::other_ipam_driver());
         }
-        let mut pools = self.claim(data)?;
-        let name = network_option(&options)?.or_else(|| pools.iter().find_map(|pool| pool.name.clone()));
+        let name = network_option(&options)?;
+        let mut pools = self.claim(data, name.as_ref())?;
+        let name = name.or_else(|| pools.iter().find_map(|pool| pool.name.clone()));
         let bound = pools.iter().find_map(|pool| pool.network).map(|(id, _)| id);
         let (network, naming) = match bound {
             Some(network) => (self.bind(network, &pools)?, Naming::Settled),
-            None => self.draft(name, &mut pools, data, options, internal, at, effects)?,
+            None => self.draft(name, &mut pools, data, options, internal)?,
         };
         for pool in &mut pools {
             pool.claimed = Some(docker.clone());
@@ -43,18 +45,23 @@ impl Networks {
         let record = DockerRecord { docker: docker.clone(), network, naming, listed: false };
         effects.push(save(&Record::Docker(record.clone())));
         self.dockers.insert(docker.clone(), record);
-        effects.push(Effect::Engine(EngineRequest::Read(docker)));
+        if self.work.start(Job::Read(docker.clone()), at.now) {
+            effects.push(Effect::Engine(EngineRequest::Read(docker)));
+        }
         effects.extend(self.tell_use(network));
         Ok(Reply::Done)
     }
 
-    /// Finds the pools that were asked for this network: each by prefix and gateway, among those no network has yet.
-    fn claim(&self, data: &[PoolData]) -> Result<Vec<PoolRecord>, Refusal> {
+    /// Finds the pools that were asked for this network: each by prefix and gateway, among those no network has yet. A
+    /// creation that gives a name gets pools of that name first, one that gives none gets pools without one first.
+    fn claim(&self, data: &[PoolData], name: Option<&NetworkName>) -> Result<Vec<PoolRecord>, Refusal> {
         let find = |wanted: &PoolData| {
             let gateway = |pool: &PoolRecord| wanted.gateway.is_none_or(|gateway| gateway == pool.gateway);
             let fits = |pool: &&PoolRecord| pool.claimed.is_none() && pool.prefix == wanted.pool && gateway(pool);
+            let others = |pool: &PoolRecord| name.is_some() && pool.name.is_some() && pool.name.as_ref() != name;
             // The latest request is the one dockerd has just made; an older equal one was left by a dockerd that died.
-            self.pools.values().filter(fits).max_by_key(|pool| pool.requested).cloned()
+            let fitting = self.pools.values().filter(fits).filter(|pool| !others(pool));
+            fitting.max_by_key(|pool| (pool.name.as_ref() == name, pool.requested)).cloned()
         };
         let missing = |wanted: &PoolData| match self.pools.values().find(|pool| pool.prefix == wanted.pool) {
             Some(PoolRecord { claimed: Some(_), name: Some(name), .. }) => {
@@ -83,8 +90,8 @@ impl Networks {
         Ok(network)
     }
 
-    /// The network is new. With a name in the options it belongs to the fabric at once; else its name must be read first.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one driver call")]
+    /// The network is new. Its labels, and its name if no option gave one, must be read from the engine before the fabric
+    /// hears of it: an engine never changes labels, and Compose checks them.
     fn draft(
         &mut self,
         name: Option<NetworkName>,
@@ -92,23 +99,18 @@ impl Networks {
         data: &[PoolData],
         options: BTreeMap<String, String>,
         internal: bool,
-        at: At,
-        effects: &mut Vec<Effect>,
     ) -> Result<(NetworkId, Naming), Refusal> {
+        if let Some(name) = name.as_ref().filter(|name| self.catalog.by_name(name).is_some()) {
+            return Err(sentence::bind_with_both_options(name));
+        }
         let subnets: Vec<Subnet> = pools.iter().zip(data).map(|(pool, data)| subnet(pool, data)).collect();
         let network = NetworkId::new(self.dice.id());
         for (index, pool) in (0u8..).zip(pools.iter_mut()) {
             pool.network = Some((network, PoolIndex(index)));
         }
         let placeholder = || "unnamed".parse().map_err(|error| Refusal(format!("{error}")));
-        let known = name.clone().map_or_else(placeholder, Ok)?;
-        let spec = self.spec(known, subnets, options, BTreeMap::new(), internal)?;
-        if name.is_some() {
-            self.publish_network(network, Some(spec), at, effects);
-            return Ok((network, Naming::Settled));
-        }
-        let fact = NetworkFact { id: network, stamp: Stamp::default(), spec: Some(spec) };
-        Ok((network, Naming::Pending(Fact::Network(fact).encode())))
+        let spec = self.spec(name.map_or_else(placeholder, Ok)?, subnets, options, BTreeMap::new(), internal)?;
+        Ok((network, Naming::Pending(tellable(network, &spec)?)))
     }
 
     /// The engine told a network's name and labels.
@@ -123,7 +125,9 @@ impl Networks {
         }
         if self.dockers.get(&view.docker) != Some(&record) {
             effects.push(save(&Record::Docker(record.clone())));
+            let network = record.network;
             self.dockers.insert(view.docker.clone(), record);
+            effects.extend(self.tell_use(network));
         }
     }
 
@@ -135,21 +139,39 @@ impl Networks {
         at: At,
         effects: &mut Vec<Effect>,
     ) -> Naming {
-        if self.catalog.by_name(&view.name).is_some_and(|(id, _)| id != network) {
-            let sentence = sentence::name_in_use(&view.name, &view.docker);
+        let name = self.name_by_option(&view.docker, &spec).unwrap_or_else(|| view.name.clone());
+        let refused = |sentence: String, effects: &mut Vec<Effect>| {
             effects.push(Effect::Notice(sentence.clone()));
-            return Naming::Refused(sentence);
+            Naming::Refused(sentence)
+        };
+        if self.catalog.by_name(&name).is_some_and(|(id, _)| id != network) {
+            return refused(sentence::name_in_use(&name, &view.docker), effects);
         }
-        let spec = NetworkSpec { name: view.name.clone(), labels: view.labels.clone(), ..spec };
+        let spec = NetworkSpec { name, labels: view.labels.clone(), ..spec };
+        if let Err(untellable) = tellable(network, &spec) {
+            return refused(untellable.0, effects);
+        }
         self.publish_network(network, Some(spec), at, effects);
-        effects.extend(self.tell_use(network));
         Naming::Settled
     }
 
+    /// The fabric's name of a network, if an option of the driver or of its pools gave one.
+    fn name_by_option(&self, docker: &DockerNetworkId, spec: &NetworkSpec) -> Option<NetworkName> {
+        let of_pools = || {
+            let mut claimed = self.pools.values().filter(|pool| pool.claimed.as_ref() == Some(docker));
+            claimed.find_map(|pool| pool.name.clone())
+        };
+        network_option(&spec.options).ok().flatten().or_else(of_pools)
+    }
+
     /// Docker's rm and prune cannot be refused; they mean "off this host".
-    pub(crate) fn delete_docker_network(&mut self, docker: &DockerNetworkId, effects: &mut Vec<Effect>) -> Reply {
+    pub(crate) fn delete_docker_network(&mut self, docker: &DockerNetworkId, at: At, effects: &mut Vec<Effect>) -> Reply {
         let Some(record) = self.dockers.get(docker).cloned() else { return Reply::Done };
         self.drop_docker_network(docker, effects);
+        if matches!(record.naming, Naming::Refused(_)) {
+            // What stood in the way of the fabric's network goes.
+            self.work.hurry(at.now);
+        }
         if record.naming == Naming::Settled && self.catalog.get(record.network).is_some() {
             self.off.insert(record.network);
             effects.push(save(&Record::Off(record.network)));
@@ -161,6 +183,7 @@ impl Networks {
     /// Lets go of an engine's network with all that hung on it.
     pub(crate) fn drop_docker_network(&mut self, docker: &DockerNetworkId, effects: &mut Vec<Effect>) {
         let Some(record) = self.dockers.remove(docker) else { return };
+        self.doubts.remove(docker);
         effects.push(Effect::Save(Record::Docker(record).key(), None));
         let claimed = |pool: &&PoolRecord| pool.claimed.as_ref() == Some(docker);
         let pools: Vec<PoolId> = self.pools.values().filter(claimed).map(|pool| pool.id.clone()).collect();
@@ -192,6 +215,16 @@ fn subnet(pool: &PoolRecord, data: &PoolData) -> Subnet {
         }
     }
     Subnet { prefix: pool.prefix, gateway: pool.gateway, dynamic: pool.dynamic, reserved }
+}
+
+/// The bytes of a network's definition, if other hosts can read them.
+pub(crate) fn tellable(network: NetworkId, spec: &NetworkSpec) -> Result<Vec<u8>, Refusal> {
+    let fact = Fact::Network(NetworkFact { id: network, stamp: Stamp::default(), spec: Some(spec.clone()) });
+    let bytes = fact.encode();
+    match Fact::decode(fact.key().as_bytes(), &bytes) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(sentence::cannot_tell(spec.name.as_str(), &error)),
+    }
 }
 
 fn draft_spec(network: NetworkId, bytes: &[u8]) -> Option<NetworkSpec> {

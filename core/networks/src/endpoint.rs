@@ -33,15 +33,25 @@ impl Networks {
             if !self.leases.contains_key(&(network, address)) {
                 return Err(Refusal(format!("address {address} was not given out by shoal: start the container again")));
             }
+            if let Some(other) = self.endpoint_at(network, address).filter(|other| other.endpoint != endpoint) {
+                let container = other.container.as_deref().unwrap_or_else(|| other.endpoint.short());
+                return Err(sentence::address_in_use(address, container));
+            }
         }
         let derived = derived_mac(v4, v6, &endpoint);
         let (mac, told) = mac.map_or((derived, Some(derived)), |given| (given, None));
         let (docker, stage, container) = (docker.clone(), Stage::Created, None);
         let record = EndpointRecord { endpoint: endpoint.clone(), docker, network, v4, v6, mac, stage, container };
+        for address in v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6)) {
+            self.unclaimed_leases.remove(&(network, address));
+        }
         match self.endpoints.get(&endpoint) {
             // A repeated call: what has been joined stays joined.
-            Some(known) if (known.v4, known.v6, known.mac) == (v4, v6, mac) => {}
-            _ => self.keep_endpoint(record, effects),
+            Some(known) if (known.network, known.v4, known.v6, known.mac) == (network, v4, v6, mac) => {}
+            _ => {
+                self.delete_endpoint(&endpoint, effects);
+                self.keep_endpoint(record, effects);
+            }
         }
         Ok(Reply::Endpoint { mac: told })
     }

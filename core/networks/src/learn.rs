@@ -122,31 +122,37 @@ impl Networks {
 
     /// Tells the fabric how this host uses a network, if that changed.
     pub(crate) fn tell_use(&mut self, network: NetworkId) -> Vec<Effect> {
-        let off = self.off.contains(&network);
-        let settled = self.dockers.values().any(|d| d.network == network && d.naming == Naming::Settled);
-        let known = self.told.get(&network);
-        if self.catalog.get(network).is_none() || !(off || settled) {
-            let had = self.told.remove(&network).is_some();
+        if !self.is_user_of(network) {
+            let had = self.uses.remove(&(self.me, network)).is_some();
             return had.then(|| Effect::Withdraw(FactKey::use_of(network))).into_iter().collect();
         }
-        let containers = if off { Vec::new() } else { known.map(|told| told.containers.clone()).unwrap_or_default() };
+        let off = self.off.contains(&network);
+        let told = self.uses.get(&(self.me, network)).filter(|_| !off);
+        let containers = told.map(|told| told.containers.clone()).unwrap_or_default();
         self.tell(UseFact { network, off, containers })
+    }
+
+    /// Whether this host has something to say of its use of a network: its engine has it, or was told to remove it.
+    pub(crate) fn is_user_of(&self, network: NetworkId) -> bool {
+        let named = |docker: &&crate::DockerRecord| !matches!(docker.naming, Naming::Pending(_));
+        let here = || self.dockers.values().filter(named).any(|docker| docker.network == network);
+        self.catalog.get(network).is_some() && (self.off.contains(&network) || here())
     }
 
     /// The engine listed the containers of a network.
     pub(crate) fn tell_containers(&mut self, network: NetworkId, mut containers: Vec<String>) -> Vec<Effect> {
+        // A network without a name yet has no containers, and the others do not know it.
+        if !self.is_user_of(network) {
+            return Vec::new();
+        }
         containers.sort();
         containers.truncate(CONTAINERS_TOLD_MAX);
         self.tell(UseFact { network, off: self.off.contains(&network), containers })
     }
 
     fn tell(&mut self, fact: UseFact) -> Vec<Effect> {
-        if self.told.get(&fact.network) == Some(&fact) {
-            return Vec::new();
-        }
-        self.told.insert(fact.network, fact.clone());
-        self.uses.insert((self.me, fact.network), fact.clone());
-        vec![Effect::Publish(Fact::Use(fact))]
+        let before = self.uses.insert((self.me, fact.network), fact.clone());
+        if before.as_ref() == Some(&fact) { Vec::new() } else { vec![Effect::Publish(Fact::Use(fact))] }
     }
 
     /// Marks a network as removed from this host.

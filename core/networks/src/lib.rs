@@ -24,14 +24,16 @@ mod learn;
 mod pool;
 mod reconcile;
 mod record;
+mod report;
 mod sentence;
 mod verb;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_ipam::Ipam;
 use shoal_schema::{EndpointFact, Taken, UseFact};
-use shoal_types::{EndpointId, HostId, HostName, NetworkId, Stamp};
+use shoal_types::{EndpointId, HostId, HostName, Moment, NetworkId, Stamp};
 
 pub use at::{At, Dice};
 pub use catalog::Catalog;
@@ -65,8 +67,11 @@ pub struct Networks {
     endpoints: BTreeMap<EndpointId, EndpointRecord>,
     leases: BTreeMap<(NetworkId, std::net::IpAddr), LeaseRecord>,
     off: BTreeSet<NetworkId>,
-    told: BTreeMap<NetworkId, UseFact>,
-    work: reconcile::Work,
+    /// Leases given since the start for which dockerd has made no endpoint yet.
+    unclaimed_leases: BTreeSet<(NetworkId, std::net::IpAddr)>,
+    /// Networks that the engine did not show when it was asked, and since when.
+    doubts: BTreeMap<DockerNetworkId, Moment>,
+    work: work::Work,
     notices: Vec<String>,
 }
 
@@ -87,8 +92,9 @@ impl Networks {
             endpoints: BTreeMap::new(),
             leases: BTreeMap::new(),
             off: BTreeSet::new(),
-            told: BTreeMap::new(),
-            work: reconcile::Work::default(),
+            unclaimed_leases: BTreeSet::new(),
+            doubts: BTreeMap::new(),
+            work: work::Work::default(),
             notices: Vec::new(),
         }
     }
@@ -108,7 +114,7 @@ impl Networks {
             Verb::CreateNetwork { network, options, internal, pools } => {
                 self.create_docker_network(network, options, internal, &pools, at, &mut effects)
             }
-            Verb::DeleteNetwork { network } => Ok(self.delete_docker_network(&network, &mut effects)),
+            Verb::DeleteNetwork { network } => Ok(self.delete_docker_network(&network, at, &mut effects)),
             Verb::CreateEndpoint { network, endpoint, v4, v6, mac } => {
                 self.create_endpoint(&network, endpoint, (v4, v6), mac, &mut effects)
             }
@@ -178,7 +184,7 @@ impl Networks {
         let off = self.off.iter().copied().map(Record::Off);
         let keys = pools.chain(dockers).chain(endpoints).chain(leases).chain(off).map(|record| record.key()).collect();
         (self.pools, self.dockers, self.endpoints) = Default::default();
-        (self.leases, self.off) = Default::default();
+        (self.leases, self.off, self.unclaimed_leases, self.doubts) = Default::default();
         keys
     }
 }

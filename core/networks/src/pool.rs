@@ -10,8 +10,12 @@ use shoal_types::{IpNet, NetworkName, PoolIndex};
 use crate::record::{LeaseRecord, PoolRecord, Record};
 use crate::{At, Effect, NETWORK_OPTION, Networks, PoolId, Refusal, Reply, sentence};
 
-/// How long a pool waits for the network it was asked for.
-const UNCLAIMED_POOL_TTL: Duration = Duration::from_secs(300);
+/// How long a pool waits for the network it was asked for; dockerd takes milliseconds.
+const UNCLAIMED_POOL_TTL: Duration = Duration::from_secs(60);
+
+/// How often a bound pool may be asked for without a prefix: dockerd asks again, without end, when a route of its host
+/// overlaps the pool it got.
+const REQUESTS_MAX: u32 = 4;
 
 impl Networks {
     pub(crate) fn request_pool(
@@ -24,7 +28,7 @@ impl Networks {
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Refusal> {
         self.expire_unclaimed_pools(at, effects);
-        let name = network_option(options)?;
+        let name = network_option(options)?.or_else(|| self.name_being_created(pool));
         let bound = name.as_ref().and_then(|name| self.catalog.by_name(name)).map(|(id, _)| id);
         let record = match (bound, name) {
             (Some(network), Some(name)) => self.bound_pool(network, &name, pool, v6, at)?,
@@ -38,6 +42,14 @@ impl Networks {
         };
         self.pools.insert(record.id.clone(), record);
         Ok(reply)
+    }
+
+    /// The name of the network that the engine was told to make, if this is one of its prefixes. The engine is told no
+    /// option that binds the two, because Compose compares options with those in its file.
+    fn name_being_created(&self, pool: Option<IpNet>) -> Option<NetworkName> {
+        let spec = self.work.creating().and_then(|network| self.catalog.get(network))?;
+        let fits = spec.subnets.iter().any(|subnet| Some(subnet.prefix) == pool);
+        fits.then(|| spec.name.clone())
     }
 
     /// A pool of a network that the fabric has: the same id every time, so that a repeated call changes nothing.
@@ -57,6 +69,11 @@ impl Networks {
             Some(prefix) => subnets.clone().find(|(_, subnet)| subnet.prefix == prefix.trunc()),
             None => subnets.clone().find(|(index, _)| !asked_before(*index)).or_else(|| subnets.clone().next()),
         };
+        if let Some((index, subnet)) = found.filter(|_| pool.is_none())
+            && known(index).is_some_and(|pool| pool.requests >= REQUESTS_MAX)
+        {
+            return Err(sentence::pool_refused_by_docker(name, subnet.prefix));
+        }
         let (index, subnet) = found.ok_or_else(|| {
             let has: Vec<String> = spec.subnets.iter().map(|subnet| subnet.prefix.to_string()).collect();
             let wanted = pool.map_or_else(|| if v6 { "IPv6" } else { "IPv4" }.into(), |p| p.to_string());
@@ -119,9 +136,10 @@ impl Networks {
         if pool.requests > 1 {
             let fewer = PoolRecord { requests: pool.requests - 1, ..pool.clone() };
             self.keep_pool(fewer, effects);
-        } else {
+        } else if pool.claimed.is_none() {
             self.drop_pool(id, effects);
         }
+        // A pool that a network has goes with the network, whose DeleteNetwork follows.
         Reply::Done
     }
 
@@ -185,6 +203,9 @@ impl Networks {
         let Some(address) = wish else {
             return Err(Refusal(format!("no network has been made of pool {} yet: it gives no addresses", pool.prefix)));
         };
+        if address == pool.gateway {
+            return Err(Refusal(format!("{address} is the gateway of {}: reserve another address", pool.prefix)));
+        }
         if pool.network.is_some() && !pool.reserved.contains(&address) {
             return Err(Refusal(format!("{address} is not reserved in this network of the fabric")));
         }
@@ -206,11 +227,14 @@ impl Networks {
         let Some(name) = self.catalog.get(network).map(|spec| spec.name.clone()) else {
             return Err(self.why_not_usable(pool));
         };
-        match self.ipam.allocate(network, index, wish, at.now) {
+        // dockerd makes one endpoint of a network at a time: a wish for an address without endpoint is a repeated call.
+        let repeated = wish.filter(|address| self.unclaimed_leases.contains(&(network, *address)));
+        match repeated.map_or_else(|| self.ipam.allocate(network, index, wish, at.now), Ok) {
             Ok(address) => {
                 let lease = LeaseRecord { network, pool: index, address, since: at.wall };
                 effects.push(save(&Record::Lease(lease.clone())));
                 self.leases.insert((network, address), lease);
+                self.unclaimed_leases.insert((network, address));
                 Ok(address)
             }
             Err(error) => {
@@ -253,11 +277,14 @@ impl Networks {
         effects: &mut Vec<Effect>,
     ) -> Reply {
         // The verb has no type: a gateway or a reserved address holds no lease, so it is not let go here.
-        if let Some((network, index)) = self.pools.get(pool).and_then(|pool| pool.network)
-            && let Some(lease) = self.leases.remove(&(network, address))
-        {
-            self.ipam.release(network, index, address, at.now);
-            effects.push(Effect::Save(Record::Lease(lease).key(), None));
+        let network = self.pools.get(pool).and_then(|pool| pool.network).map(|(network, _)| network);
+        let lease = network.and_then(|network| self.leases.get(&(network, address)).cloned());
+        if let Some(lease) = lease {
+            // A dockerd that was killed may release the address of an endpoint without deleting the endpoint.
+            if let Some(dead) = self.endpoint_at(lease.network, address).map(|it| it.endpoint.clone()) {
+                self.delete_endpoint(&dead, effects);
+            }
+            self.drop_lease(lease, at, effects);
         }
         Reply::Done
     }

@@ -44,6 +44,74 @@ pub(crate) fn name_in_use(name: &NetworkName, docker: &str) -> String {
     )
 }
 
+/// Another network, made on another host at the same time, has the name.
+pub(crate) fn outnamed(name: &NetworkName, docker: &str, creator: &str) -> String {
+    let short: String = docker.chars().take(12).collect();
+    format!(
+        "two networks were made under the name \"{name}\" on hosts that did not hear each other, and the one made on host \
+         {creator} keeps it: detach the containers of this one and remove it with \"docker network rm {short}\"; the other \
+         one then takes its place on this host"
+    )
+}
+
+/// A network that lost its name is used nowhere any more.
+pub(crate) fn nameless_deleted(name: &NetworkName) -> String {
+    format!("of two networks called \"{name}\" the one that lost the name is used nowhere any more and was deleted")
+}
+
+/// The engine's network of that name is another one of the fabric.
+pub(crate) fn name_held(docker: &str) -> String {
+    let short: String = docker.chars().take(12).collect();
+    format!(
+        "Docker on this host has another network under this name: detach its containers and remove it with \"docker network \
+         rm {short}\"; the fabric's network then takes its place"
+    )
+}
+
+/// The fabric has the network, and only the driver was told its name.
+pub(crate) fn bind_with_both_options(name: &NetworkName) -> Refusal {
+    Refusal(format!(
+        "the fabric already has a network \"{name}\": \"shoal network create {name}\" puts it on this host, and so does \
+         \"docker network create\" with --ipam-opt shoal.network={name} beside -o shoal.network={name}"
+    ))
+}
+
+/// A deleted network that the engine keeps.
+pub(crate) fn cannot_remove(docker: &str, reason: &str) -> String {
+    let short: String = docker.chars().take(12).collect();
+    format!(
+        "a network was deleted from the fabric, but Docker on this host keeps it ({reason}): its containers here reach nobody; \
+         detach them with \"docker network disconnect {short} CONTAINER\", and it is removed within a minute"
+    )
+}
+
+/// The engine asked for a network and never showed it.
+pub(crate) fn never_seen(docker: &str) -> String {
+    let short: String = docker.chars().take(12).collect();
+    format!(
+        "network {short} was asked for by Docker, but Docker does not show it under a name that the fabric can use (letters, \
+         digits, \"_\", \".\" and \"-\"): if it exists, remove it with \"docker network rm {short}\" and choose another name"
+    )
+}
+
+/// Other hosts could not read the network's definition.
+pub(crate) fn cannot_tell(name: &str, error: &shoal_schema::DecodeError) -> Refusal {
+    Refusal(format!("network {name} cannot be told to the other hosts: {error}; give it fewer or shorter options and labels"))
+}
+
+/// An address of a container that still exists.
+pub(crate) fn address_in_use(address: IpAddr, container: &str) -> Refusal {
+    Refusal(format!("address {address} is in use by container \"{container}\" on this host: choose another one"))
+}
+
+/// dockerd refuses the pool and asks again and again.
+pub(crate) fn pool_refused_by_docker(name: &NetworkName, prefix: IpNet) -> Refusal {
+    Refusal(format!(
+        "Docker does not take subnet {prefix} of network \"{name}\", because a route of this host overlaps it: \"shoal network \
+         create {name}\" puts the network on this host all the same"
+    ))
+}
+
 /// Two creations with the same pool would be indistinguishable.
 pub(crate) fn equal_pool_pending(prefix: IpNet) -> Refusal {
     Refusal(format!(
@@ -62,7 +130,7 @@ impl Networks {
                  again in a moment",
                 self.host_name(*host)
             ),
-            other => format!("network \"{name}\": {other}"),
+            other => format!("network \"{name}\" has no address for this container: {other}"),
         })
     }
 

@@ -134,8 +134,7 @@ pub enum Reply {
         id: PoolId,
         /// Its prefix.
         prefix: IpNet,
-        /// Its gateway with the prefix length: given with the pool, so that dockerd does not ask for one. `None` when
-        /// the user may still name one.
+        /// Its gateway with the prefix length, given with the pool: dockerd asks for one only if its user named one.
         gateway: Option<IpNet>,
     },
     /// An address with its prefix length.

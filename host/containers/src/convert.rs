@@ -11,7 +11,7 @@ use bollard::models::{
 };
 use shoal_types::IpNet;
 
-use crate::engine::{Container, ContainerState, EngineNetwork, Wish};
+use crate::engine::{Container, ContainerState, EngineNetwork, SHOAL_DRIVER, Stranded, Wish};
 use crate::events::Event;
 
 /// A network from `GET /networks`.
@@ -98,6 +98,18 @@ pub(crate) fn endpoint_names(summary: &ContainerSummary) -> Vec<(String, String)
     let name = own_name(summary);
     let ids = attachments(summary).filter_map(|(_, endpoint)| endpoint.endpoint_id.clone());
     ids.filter(|id| !id.is_empty()).map(|id| (id, name.clone())).collect()
+}
+
+/// The networks of Shoal's whose old id a container holds.
+pub(crate) fn stranded(summary: &ContainerSummary, networks: &[EngineNetwork]) -> Vec<Stranded> {
+    let container = own_name(summary);
+    let is_stale = |id: &str| !id.is_empty() && networks.iter().all(|network| network.id != id);
+    let ours =
+        |name: &str| networks.iter().any(|network| network.name == name && network.driver == SHOAL_DRIVER);
+    let stale = attachments(summary).filter(|(written, endpoint)| {
+        ours(written.as_str()) && endpoint.network_id.as_deref().is_some_and(is_stale)
+    });
+    stale.map(|(network, _)| Stranded { container: container.clone(), network: network.clone() }).collect()
 }
 
 fn attachments(summary: &ContainerSummary) -> impl Iterator<Item = (&String, &EndpointSettings)> {

@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::convert;
-use crate::engine::{Answer, Container, Engine, EngineNetwork, NetworkSpec, SHOAL_DRIVER, Wish};
+use crate::engine::{Answer, Container, Engine, EngineNetwork, NetworkSpec, SHOAL_DRIVER, Stranded, Wish};
 use crate::error::{EngineError, ErrorKind};
 use crate::events::{self, Events};
 
@@ -172,10 +172,25 @@ impl Engine for Docker {
         })
     }
 
+    fn stranded(&self) -> Answer<'_, Vec<Stranded>> {
+        Box::pin(async {
+            let networks = self.networks().await?;
+            let mut stranded: Vec<_> = self
+                .list_containers(true)
+                .await?
+                .iter()
+                .flat_map(|it| convert::stranded(it, &networks))
+                .collect();
+            stranded.sort();
+            Ok(stranded)
+        })
+    }
+
     fn version(&self) -> Answer<'_, String> {
         Box::pin(async move {
             let what = What { action: "ask", object: "Docker's version" };
-            let version = self.ask(what, |client: bollard::Docker| async move { client.version().await }).await?;
+            let version =
+                self.ask(what, |client: bollard::Docker| async move { client.version().await }).await?;
             Ok(version.version.unwrap_or_default())
         })
     }

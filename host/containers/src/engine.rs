@@ -35,6 +35,10 @@ pub trait Engine: Send + Sync + 'static {
     /// The containers that are attached to a network or would be when started, stopped ones included. In order of ids.
     fn containers_of<'a>(&'a self, network: &'a str) -> Answer<'a, Vec<Container>>;
 
+    /// Containers that hold the old id of a network of Shoal's which was removed and made again under its name: Docker
+    /// does not start them. In order of names.
+    fn stranded(&self) -> Answer<'_, Vec<Stranded>>;
+
     /// What a container was created with: its networks and the addresses it insists on (`--ip`, `--ip6`). Empty for
     /// a container that is gone.
     fn container_networks<'a>(&'a self, container: &'a str) -> Answer<'a, Vec<Wish>>;
@@ -115,6 +119,15 @@ pub struct Container {
     pub name: String,
     /// What it is doing.
     pub state: ContainerState,
+}
+
+/// A container that cannot start, because its network was made again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stranded {
+    /// The container's name.
+    pub container: String,
+    /// The network's name.
+    pub network: String,
 }
 
 /// What a container is doing.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 use crate::engine::{
-    Answer, Container, ContainerState, Engine, EngineNetwork, NetworkSpec, SHOAL_DRIVER, Wish,
+    Answer, Container, ContainerState, Engine, EngineNetwork, NetworkSpec, SHOAL_DRIVER, Stranded, Wish,
 };
 use crate::error::{EngineError, ErrorKind};
 use crate::events::{Event, Events};
@@ -156,6 +156,10 @@ impl Engine for FakeEngine {
         self.answer("inspect", &format!("container {container}"), |state| {
             Ok(state.containers.get(container).map(|found| found.wishes.clone()).unwrap_or_default())
         })
+    }
+
+    fn stranded(&self) -> Answer<'_, Vec<Stranded>> {
+        self.answer("list", "containers", |_| Ok(Vec::new()))
     }
 
     fn version(&self) -> Answer<'_, String> {

@@ -16,7 +16,8 @@ mod fake;
 
 pub use docker::{CALL_TIME_MAX, Docker};
 pub use engine::{
-    Answer, Container, ContainerState, Engine, EngineNetwork, NetworkSpec, PoolSpec, SHOAL_DRIVER, Wish,
+    Answer, Container, ContainerState, Engine, EngineNetwork, NetworkSpec, PoolSpec, SHOAL_DRIVER, Stranded,
+    Wish,
 };
 pub use error::{EngineError, ErrorKind};
 pub use events::{Event, Events};

@@ -26,7 +26,7 @@ pub(crate) struct Engine {
     pub(crate) ops: BTreeMap<u64, Op>,
     /// Containers made since the agent last looked.
     pub(crate) made: Vec<String>,
-    next_op: u64,
+    pub(crate) next_op: u64,
 }
 
 /// A network.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// One thing that someone or something does. Hosts are numbered from 0 and named h0, h1, …; a step that makes no sense
 /// where it stands (a host that is off runs nothing) does nothing and the story says so, so steps can be left out.
+#[allow(missing_docs, reason = "each variant's sentence names its fields; hosts are numbers")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// `shoal join` on `host` with a token of `via`.

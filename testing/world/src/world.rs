@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use shoal_kit::Prng;
 use shoal_networks::EngineReport;
-use shoal_trust::FabricRoot;
-use shoal_types::{HostId, Moment};
+use shoal_types::{HostId, Moment, NetworkId};
 
 use crate::host::Host;
 use crate::network::Network;
@@ -22,8 +21,10 @@ pub struct World {
     pub(crate) now: Moment,
     pub(crate) hosts: Vec<Host>,
     pub(crate) network: Network,
-    pub(crate) root: FabricRoot,
+    pub(crate) root_seed: [u8; 32],
     pub(crate) seen: BTreeSet<Situation>,
+    /// Networks that were deleted, and on which host.
+    pub(crate) deleted: BTreeMap<NetworkId, usize>,
     /// What broke first.
     pub(crate) violation: Option<String>,
     /// Edits of facts so far, to know who was away when something happened.
@@ -62,8 +63,9 @@ impl World {
             now: Moment::from_nanos(1_000_000_000),
             hosts,
             network,
-            root: FabricRoot::from_seed(root),
+            root_seed: root,
             seen: BTreeSet::new(),
+            deleted: BTreeMap::new(),
             violation: None,
             edits: 0,
             queue: BTreeMap::new(),

@@ -134,6 +134,17 @@ impl Agent {
                 ),
             });
         }
+        for stranded in &self.stranded {
+            let finding = format!(
+                "Container {} was attached to network {}, which Docker has removed and made again since: it will not start.",
+                stranded.container, stranded.network
+            );
+            let mend = format!(
+                "`docker network disconnect -f {1} {0} && docker network connect {1} {0}`, or make the container again.",
+                stranded.container, stranded.network
+            );
+            checks.push(wrong(format!("container {}", stranded.container), finding, mend));
+        }
         for docker in self.fabric.networks().docker_networks() {
             if let shoal_networks::Naming::Refused(why) = &docker.naming {
                 let short: String = docker.docker.chars().take(12).collect();

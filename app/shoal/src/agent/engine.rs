@@ -1,6 +1,5 @@
 //! The container engine: carries requests out beside the agent's loop, and turns its events into reports.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,9 +100,8 @@ async fn create(engine: &dyn Engine, network: EngineNetwork) -> Result<String, S
     let name = network.spec.name.as_str();
     let networks = engine.networks().await.map_err(|error| error.to_string())?;
     if let Some(known) = networks.iter().find(|known| known.name == name) {
-        let same =
-            known.driver == SHOAL_DRIVER && known.options.get(NETWORK_OPTION).is_some_and(|it| it == name);
-        return if same {
+        let subnets = || network.spec.subnets.iter().all(|subnet| known.subnets.contains(&subnet.prefix));
+        return if known.driver == SHOAL_DRIVER && subnets() {
             Ok(known.id.clone())
         } else {
             Err(format!(
@@ -118,9 +116,8 @@ async fn create(engine: &dyn Engine, network: EngineNetwork) -> Result<String, S
 
 fn spec(network: EngineNetwork) -> NetworkSpec {
     let EngineNetwork { spec, .. } = network;
-    let bound = (NETWORK_OPTION.to_owned(), spec.name.to_string());
-    let mut options = spec.options;
-    options.insert(bound.0.clone(), bound.1.clone());
+    // No option is added: Compose compares a network's options with those in its file.
+    let named = spec.options.get(NETWORK_OPTION).map(|name| (NETWORK_OPTION.to_owned(), name.clone()));
     let pools = spec.subnets.iter().map(|subnet| PoolSpec {
         subnet: subnet.prefix,
         gateway: Some(subnet.gateway),
@@ -130,8 +127,8 @@ fn spec(network: EngineNetwork) -> NetworkSpec {
     NetworkSpec {
         name: spec.name.to_string(),
         labels: spec.labels,
-        options,
-        ipam_options: BTreeMap::from([bound]),
+        options: spec.options,
+        ipam_options: named.into_iter().collect(),
         ipv6: spec.subnets.iter().any(|subnet| matches!(subnet.prefix, IpNet::V6(_))),
         pools: pools.collect(),
         internal: spec.internal,
@@ -195,6 +192,9 @@ impl News {
                 let names = containers.into_iter().map(|container| container.name).collect();
                 inputs.push(Input::Engine(EngineReport::Containers(network.id.clone(), names)));
             }
+        }
+        if let Ok(stranded) = engine.stranded().await {
+            inputs.push(Input::Stranded(stranded));
         }
         if let Ok(names) = engine.container_names_by_endpoint().await {
             let known =

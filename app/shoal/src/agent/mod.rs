@@ -58,6 +58,8 @@ pub(crate) enum Input {
     EngineState(Option<String>),
     /// The engine's networks that are not ours.
     Foreign(engine::ForeignNetworks),
+    /// Stopped containers that cannot start, because a network of ours was made again since.
+    Stranded(Vec<shoal_containers::Stranded>),
     /// Another host let us in, or not.
     Joined(Box<Result<Joined, Failure>>, oneshot::Sender<Result<Answer, Failure>>),
     /// What a probe of the path to a host found.

@@ -52,6 +52,7 @@ pub(crate) struct Agent {
     /// Writes that the disk refused; they go first in the next batch.
     pub(crate) unsaved: Vec<Write>,
     pub(crate) foreign: engine::ForeignNetworks,
+    pub(crate) stranded: Vec<shoal_containers::Stranded>,
     /// The engine's version, while it answers.
     pub(crate) engine: Option<String>,
     pub(crate) paths: BTreeMap<HostId, probe::Path>,
@@ -107,6 +108,7 @@ impl Agent {
             plan_changed: true,
             unsaved: Vec::new(),
             foreign: Vec::new(),
+            stranded: Vec::new(),
             engine: None,
             paths: BTreeMap::new(),
             prober,
@@ -202,6 +204,7 @@ impl Agent {
                 self.foreign = networks;
                 self.survey().await;
             }
+            Input::Stranded(stranded) => self.stranded = stranded,
             Input::Joined(result, reply) => self.joined(*result, reply).await,
             Input::Probed(host, path) => {
                 let effects = self.fabric.path_mtu(host, path.mtu);
