@@ -79,6 +79,14 @@ impl Fabric {
         self.bed.hosts()[..count].iter().try_for_each(|host| sees(host, count))
     }
 
+    /// Waits until `shoal doctor` finds nothing wrong on any host.
+    pub fn sound(&self) -> Result<()> {
+        let content = |host: &Host| {
+            eventually(&format!("doctor to be content on {}", host.name()), AGREE, || host.shoal("doctor"))
+        };
+        self.bed.on_each(content).map(drop)
+    }
+
     /// `shoal network create NAME ARGUMENTS` on the first host, and the wait until every dockerd has it.
     pub fn network(&self, name: &str, arguments: &str) -> Result<()> {
         self.host(1).shoal(&format!("network create {name} {arguments}"))?;

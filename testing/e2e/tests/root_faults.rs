@@ -40,13 +40,17 @@ fn a_killed_agent_loses_no_packet_and_one_that_starts_touches_nothing(features: 
     let host = fabric.host(1);
     host.ping("here", &there)?;
     host.ping("here", &beside)?;
+    // Agents go on for a while after they have joined: the paths between them are still to be found.
+    fabric.sound()?;
     let before = snapshot(host)?;
     let mut pings: Vec<Running> = Vec::new();
     let mut streams: Vec<Running> = Vec::new();
+    // 200 packets a second: a socket's buffer then holds more than a second of them, so that a starved machine is not
+    // taken for a lost packet.
     for address in [&there, &beside] {
         let target = format!("{address}:9000");
         pings.push(host.exec_spawn("here", &["ping", "-i0.01", "-c1200", "-W2", address])?);
-        streams.push(host.exec_spawn("here", &["netbed-probe", "steady", &target, "12000", "1000"])?);
+        streams.push(host.exec_spawn("here", &["netbed-probe", "steady", &target, "2400", "5000"])?);
         streams.push(host.exec_spawn("here", &["netbed-probe", "hold", &target, "2400", "5000"])?);
     }
     for host in fabric.bed().hosts() {
@@ -116,7 +120,9 @@ fn a_container_made_again_on_another_host_with_its_address_is_reached_at_once(
     fabric.run(1, "witness", "shop", "")?;
     fabric.run(2, "moving", "shop", "--ip 10.95.0.50")?;
     fabric.host(1).ping("witness", "10.95.0.50")?;
-    let stream = fabric.host(1).exec_spawn("witness", &["ping", "-i0.05", "-W1", "-w30", "10.95.0.50"])?;
+    let mut stream =
+        fabric.host(1).exec_spawn("witness", &["ping", "-i0.05", "-W1", "-c500", "10.95.0.50"])?;
+    stream.prints("bytes from", Duration::from_secs(5))?;
     for (from, to) in [(2, 3), (3, 1), (1, 2)] {
         fabric.host(from).docker("rm -f moving")?;
         eventually("the new home to be given the address", Duration::from_secs(10), || {

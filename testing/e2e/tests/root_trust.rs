@@ -140,9 +140,11 @@ fn a_peer_with_a_foreign_certificate_is_refused_and_counted(features: Features) 
     two.sh(&format!("ip address del {}/24 dev eth0", two.address()))?;
     foreign.sh(&format!("ip address add {}/24 dev eth0", two.address()))?;
     one.sh("ip neigh flush dev eth0")?;
+    one.run(&["ping", "-c1", "-W2", &two.address()])?.ok()?;
     eventually("the foreign certificate to be counted", Duration::from_secs(60), || {
         let status = one.shoal_json("status")?;
-        ensure!(refusals(one)? > before && status["notices"].to_string().contains("certificate"), "{status}");
+        let told = status["notices"].to_string().contains("certificate");
+        ensure!(refusals(one)? > before && told, "{status}\n{}", one.shoal_json("hosts")?);
         Ok(())
     })?;
     let hosts = one.shoal_json("hosts")?;

@@ -68,6 +68,9 @@ impl World {
         if host == via || !self.network.connects(host, via) {
             return Err("cannot be reached".into());
         }
+        if self.hosts[via].forgotten {
+            return Err("the member was put out: whom it lets in, it lets into a fabric of its own".into());
+        }
         let Some(introduction) = self.introduce(host, via)? else { return Err("the member's agent died over it".into()) };
         let late = self.hosts[via].agent.as_ref().is_some_and(|it| it.networks().catalog().iter().next().is_some());
         let again = self.hosts[host].has_left;

@@ -1,5 +1,6 @@
 //! Makes up stories.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use shoal_kit::Prng;
@@ -14,15 +15,26 @@ const CONTAINERS: u64 = 5;
 
 /// The steps of a seed. What is broken is mended some steps later, so that most of a story plays on a fabric that works.
 pub fn generate(seed: u64, options: &Options) -> Vec<Step> {
-    let mut maker = Maker { prng: Prng::new(seed ^ 0x5ea5_0f5e_ed00_0001), hosts: options.hosts as u64, due: Vec::new() };
+    let mut maker = Maker {
+        prng: Prng::new(seed ^ 0x5ea5_0f5e_ed00_0001),
+        hosts: options.hosts as u64,
+        due: Vec::new(),
+        networks: BTreeSet::new(),
+        containers: BTreeSet::new(),
+        members: (0..options.members).collect(),
+    };
     (0..options.steps).map(|at| maker.next(at)).collect()
 }
 
+/// What the maker believes of the world: enough that most steps make sense, and no more.
 struct Maker {
     prng: Prng,
     hosts: u64,
     /// What mends, and from which step on.
     due: Vec<(usize, Step)>,
+    networks: BTreeSet<String>,
+    containers: BTreeSet<(usize, String)>,
+    members: BTreeSet<usize>,
 }
 
 impl Maker {
@@ -31,46 +43,113 @@ impl Maker {
             return self.due.remove(index).1;
         }
         let host = self.host();
+        let lonely = usize::try_from(self.hosts).unwrap_or_default() - self.members.len();
         match self.prng.below(100) {
-            0..=13 => self.network(host),
-            14..=17 => Step::Delete { host, network: self.name() },
-            18..=20 => Step::DockerRemove { host, network: self.name() },
-            21..=42 => self.run(host),
-            43..=50 => Step::Start { host, container: self.container(host) },
-            51..=57 => Step::Stop { host, container: self.container(host) },
-            58..=62 => Step::Remove { host, container: self.container(host) },
-            63..=69 => Step::Join { host, via: self.host() },
-            70 | 71 => Step::Leave { host },
-            72 => Step::Forget { host, whom: self.host() },
-            73..=76 => self.mended(at, Step::Kill { host }, Step::Agent { host }),
-            77..=81 => {
+            _ if self.networks.is_empty() => self.network(host),
+            0..=9 => self.network(host),
+            10..=13 => self.delete(host),
+            14..=17 => self.docker_remove(host),
+            18..=40 => self.run(host),
+            41..=60 => self.container_step(),
+            61..=65 if lonely > 0 => self.join(),
+            66 => self.leave(),
+            67 if self.prng.below(2) == 0 && self.members.len() > 2 => self.forget(),
+            68..=71 => self.mended(at, Step::Kill { host }, Step::Agent { host }),
+            72..=78 => {
                 let effects = u32::try_from(self.prng.below(12)).unwrap_or_default();
                 self.mended(at, Step::KillAfter { host, effects }, Step::Agent { host })
             }
-            82..=84 => {
+            79..=81 => {
                 self.mend(at, Step::EngineUp { host });
                 self.mended(at, Step::PowerLoss { host }, Step::Agent { host })
             }
-            85 | 86 => self.mended(at, Step::EngineDown { host }, Step::EngineUp { host }),
-            87 | 88 => {
+            82..=84 => self.mended(at, Step::EngineDown { host }, Step::EngineUp { host }),
+            85 | 86 => {
                 let by_ms = i64::try_from(self.prng.below(1_200_000)).unwrap_or_default() - 600_000;
                 self.mended(at, Step::Clock { host, by_ms }, Step::Clock { host, by_ms: -by_ms })
             }
-            89 => {
+            87 => {
                 let by = Duration::from_millis(50 + self.prng.below(1_500));
                 self.mended(at, Step::Slow { host, by }, Step::Slow { host, by: Duration::ZERO })
             }
-            90..=93 => {
+            88..=91 => {
                 let groups = self.groups();
                 self.mended(at, Step::Partition { groups }, Step::Heal)
             }
-            94 | 95 => self.mended(at, Step::Isolate { host }, Step::Heal),
-            96 => {
-                let to = self.host();
+            92 | 93 => self.mended(at, Step::Isolate { host }, Step::Heal),
+            94 => {
+                let to = (host + 1) % usize::try_from(self.hosts).unwrap_or(1);
                 self.mended(at, Step::OneWay { from: host, to }, Step::Heal)
             }
-            _ => Step::Wait(Duration::from_millis(5_000 + self.prng.below(40_000))),
+            95 => Step::Wait(Duration::from_millis(5_000 + self.prng.below(40_000))),
+            _ => self.run(host),
         }
+    }
+
+    fn delete(&mut self, host: usize) -> Step {
+        let network = self.known_network();
+        self.networks.remove(&network);
+        Step::Delete { host, network }
+    }
+
+    fn docker_remove(&mut self, host: usize) -> Step {
+        let network = self.known_network();
+        if self.prng.below(2) == 0 {
+            let network = Wanted { name: network.clone(), subnet: None, v6: false, gateway: false };
+            let later = usize::try_from(self.prng.below(5)).unwrap_or_default();
+            self.due.push((later, Step::Create { host, network }));
+        }
+        Step::DockerRemove { host, network }
+    }
+
+    /// Something with a container that may exist.
+    fn container_step(&mut self) -> Step {
+        let known: Vec<_> = self.containers.iter().cloned().collect();
+        let Some((host, container)) = self.prng.sample(known, 1).pop() else {
+            let host = self.host();
+            return self.run(host);
+        };
+        match self.prng.below(5) {
+            0 | 1 => Step::Start { host, container },
+            2 | 3 => Step::Stop { host, container },
+            _ => {
+                self.containers.remove(&(host, container.clone()));
+                Step::Remove { host, container }
+            }
+        }
+    }
+
+    fn join(&mut self) -> Step {
+        let outside: Vec<_> = (0..usize::try_from(self.hosts).unwrap_or_default()).filter(|it| !self.members.contains(it)).collect();
+        let inside: Vec<_> = self.members.iter().copied().collect();
+        let host = self.prng.sample(outside, 1).pop().unwrap_or_default();
+        let via = self.prng.sample(inside, 1).pop().unwrap_or_default();
+        if self.prng.below(8) > 0 {
+            self.members.insert(host);
+        }
+        Step::Join { host, via }
+    }
+
+    fn leave(&mut self) -> Step {
+        let host = self.host();
+        if self.members.len() > 2 {
+            self.members.remove(&host);
+        }
+        // Containers keep a host from leaving.
+        let own: Vec<_> = self.containers.iter().filter(|(at, _)| *at == host).cloned().collect();
+        for (host, container) in own {
+            self.containers.remove(&(host, container.clone()));
+            self.due.push((0, Step::Remove { host, container }));
+        }
+        self.due.push((0, Step::Leave { host }));
+        Step::Wait(Duration::from_millis(100))
+    }
+
+    fn forget(&mut self) -> Step {
+        let pair = self.prng.sample(self.members.iter().copied().collect(), 2);
+        let (host, whom) = (pair[0], pair[1]);
+        self.members.remove(&whom);
+        Step::Forget { host, whom }
     }
 
     fn mended(&mut self, at: usize, breaks: Step, mends: Step) -> Step {
@@ -95,6 +174,7 @@ impl Maker {
         });
         let v6 = self.prng.below(4) == 0;
         let gateway = subnet.is_some_and(|(_, length)| length < 29) && self.prng.below(3) == 0;
+        self.networks.insert(name.clone());
         let network = Wanted { name, subnet, v6, gateway };
         match kind {
             0..=4 => Step::Create { host, network },
@@ -103,7 +183,8 @@ impl Maker {
     }
 
     fn run(&mut self, host: usize) -> Step {
-        let (container, network) = (self.container(host), self.name());
+        let (container, network) = (self.container(host), self.known_network());
+        self.containers.insert((host, container.clone()));
         let address = (self.prng.below(3) == 0).then(|| u8::try_from(self.prng.below(30)).unwrap_or_default());
         let restart = self.prng.below(3) == 0;
         Step::Run { host, container, network, address, restart }
@@ -117,6 +198,12 @@ impl Maker {
         // The first names come up more often: most of a story is about one network.
         let index = self.prng.below(4).min(self.prng.below(4));
         NETWORKS[usize::try_from(index).unwrap_or_default()].to_owned()
+    }
+
+    /// A network that has probably been made.
+    fn known_network(&mut self) -> String {
+        let known: Vec<_> = self.networks.iter().cloned().collect();
+        if self.prng.below(12) == 0 { self.name() } else { self.prng.sample(known, 1).pop().unwrap_or_else(|| "shop".into()) }
     }
 
     fn container(&mut self, host: usize) -> String {

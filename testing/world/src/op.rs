@@ -34,7 +34,7 @@ pub(crate) struct Op {
 #[derive(Debug)]
 pub(crate) enum Work {
     Create(Draft),
-    Remove(DockerNetworkId),
+    Remove,
     Start(Starting),
     Stop,
 }
@@ -120,7 +120,7 @@ impl Op {
             tasks.push_back(Task::ReleasePool(pool.id.clone()));
         }
         tasks.extend(network.ours.then(|| Task::DeleteNetwork(network.id.clone())));
-        let (object, work) = (network.name.clone(), Work::Remove(network.id.clone()));
+        let (object, work) = (network.name.clone(), Work::Remove);
         Self { object, work, tasks, tries: 0, failure: None, answers }
     }
 
@@ -260,7 +260,7 @@ impl Op {
                 undo.extend(made.map(|(docker, endpoint)| Task::DeleteEndpoint(docker, endpoint)));
                 undo.extend(starting.addresses.iter().map(|(pool, net)| Task::ReleaseAddress(pool.clone(), net.addr())));
             }
-            Work::Remove(_) | Work::Stop => return,
+            Work::Remove | Work::Stop => return,
         }
         if self.failure.is_none() {
             (self.tasks, self.failure) = (undo, Some(why));

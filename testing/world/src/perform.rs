@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use shoal_fabric::{Effect, Fabric};
 use shoal_networks::{EngineReport, Refusal, Reply, Verb};
-use shoal_planner::plan;
 use shoal_types::HostId;
 
 use crate::network::draw;
@@ -105,6 +104,10 @@ impl World {
         match effect {
             Effect::Save { writes, durable } => {
                 self.edits += 1;
+                let is_gift = |key: &[u8]| key.windows(5).any(|part| part == b"gift/");
+                if writes.iter().any(|(key, value)| value.is_some() && is_gift(key)) {
+                    self.seen.insert(Situation::AddressesGiven);
+                }
                 self.hosts[host].disk.write(writes, durable);
             }
             Effect::Clear(prefix) => self.hosts[host].disk.clear(&prefix),
@@ -274,10 +277,5 @@ impl World {
     pub(crate) fn report(&mut self, host: usize, report: EngineReport) {
         self.note(b'r', host, format!("{report:?}").as_bytes());
         self.with_agent(host, |agent, at| agent.engine(report, at));
-    }
-
-    /// What the kernel of a host should hold.
-    pub(crate) fn plan_of(&self, host: usize) -> shoal_plan::HostPlan {
-        self.hosts[host].agent.as_ref().map(|agent| plan(&agent.view()).0).unwrap_or_default()
     }
 }

@@ -181,10 +181,11 @@ impl News {
             return inputs;
         }
         let Ok(networks) = engine.networks().await else { return inputs };
+        // Also after a container's events: Docker makes its gateway bridge with the first container, and tells nobody.
+        let foreign = networks.iter().filter(|network| network.driver != SHOAL_DRIVER);
+        let foreign = foreign.map(|network| (network.name.clone(), network.subnets.clone())).collect();
+        inputs.push(Input::Foreign(foreign));
         if self.networks {
-            let foreign = networks.iter().filter(|network| network.driver != SHOAL_DRIVER);
-            let foreign = foreign.map(|network| (network.name.clone(), network.subnets.clone())).collect();
-            inputs.push(Input::Foreign(foreign));
             inputs.push(Input::Engine(EngineReport::Listed(networks.iter().filter_map(view).collect())));
         }
         for network in networks.iter().filter(|network| network.driver == SHOAL_DRIVER) {

@@ -201,8 +201,10 @@ impl Agent {
             }
             Input::EngineState(version) => self.engine = version,
             Input::Foreign(networks) => {
-                self.foreign = networks;
-                self.survey().await;
+                if self.foreign != networks {
+                    self.foreign = networks;
+                    self.survey().await;
+                }
             }
             Input::Stranded(stranded) => self.stranded = stranded,
             Input::Joined(result, reply) => self.joined(*result, reply).await,
