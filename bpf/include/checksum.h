@@ -4,8 +4,8 @@
 
 #include "address.h"
 
-/* Adds bytes to a sum; their number is a multiple of 4. Sums are only ever added up by this: older kernels (6.1) leave 32
- * bits in them, newer ones 16, and plain addition of the former loses a carry. */
+/* Adds bytes to a sum; their number is a multiple of 4. Sums are only ever added up by this: older kernels (6.1)
+ * leave 32 bits in them, newer ones 16, and plain addition of the former loses a carry. */
 static __always_inline __u32 checksum_add(__u32 sum, const void *bytes, __u32 length)
 {
 	return bpf_csum_diff(NULL, 0, (__be32 *)bytes, length, sum);

@@ -10,8 +10,8 @@
 
 /* Hands the packet to the container behind a link of this host. The verdict, or a negated reason.
  *
- * The frame is addressed to the fabric, so the kernel has marked it as somebody else's; that is undone here. The mark is
- * the sender's host's business and must not reach the receiver's rules. */
+ * The frame is addressed to the fabric, so the kernel has marked it as somebody else's; that is undone here. The mark
+ * is the sender's host's business and must not reach the receiver's rules. */
 static __always_inline int deliver(struct __sk_buff *skb, __u32 ifindex)
 {
 	const __u8 from[6] = FABRIC_MAC;

@@ -13,8 +13,8 @@
  * socket; and for the place of a checksum yet to be filled in, below which the kernel does not cut a packet. */
 #define QUOTE_MAX 128
 
-/* An error costs more than the packet did, and a scan of a subnet asks for thousands: 100 a second and link, 50 at once.
- * "Too big" is not limited: without it connections hang. */
+/* An error costs more than the packet did, and a scan of a subnet asks for thousands: 100 a second and link, 50 at
+ * once. "Too big" is not limited: without it connections hang. */
 #define UNREACHABLE_INTERVAL_NS 10000000ULL
 #define UNREACHABLE_BURST_NS (50 * UNREACHABLE_INTERVAL_NS)
 
@@ -63,7 +63,8 @@ static __always_inline bool may_complain(struct __sk_buff *skb, const struct pac
 	return type >= 128;
 }
 
-/* Takes one answer from the link's share: the generic cell rate algorithm (ITU-T I.371), whose whole state is one time. */
+/* Takes one answer from the link's share: the generic cell rate algorithm (ITU-T I.371), whose whole state is one
+ * time. */
 static __always_inline bool unreachable_allowed(__u32 ifindex)
 {
 	__u64 now = bpf_ktime_get_ns(), fresh = 0, used_until, next;
@@ -83,7 +84,8 @@ static __always_inline bool unreachable_allowed(__u32 ifindex)
 	return __sync_val_compare_and_swap(state, used_until, next) == used_until;
 }
 
-/* Cuts the packet to what is quoted and makes room for the headers. Returns the sum of what is quoted, and its length. */
+/* Cuts the packet to what is quoted and makes room for the headers. Returns the sum of what is quoted, and its
+ * length. */
 static __always_inline int make_quote(struct __sk_buff *skb, __u32 headers, __u32 *sum, __u32 *length)
 {
 	/* What lies past a short packet stays 0, which no sum notices. */
@@ -174,8 +176,8 @@ static __noinline int complain_too_big(struct __sk_buff *skb, const struct packe
 	return verdict;
 }
 
-/* Tells the container that nobody has the address. Counts the loss if it could tell. The verdict of an answer, or a negated
- * reason. */
+/* Tells the container that nobody has the address. Counts the loss if it could tell. The verdict of an answer, or a
+ * negated reason. */
 static __noinline int complain_unreachable(struct __sk_buff *skb, const struct packet *packet)
 {
 	int verdict;

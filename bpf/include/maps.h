@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
-/* The maps: what is shared with the agent. All are pinned by name and outlive it. Rust's view of every struct is generated
- * from here; padding is explicit, so that a key is the same bytes on both sides.
+/* The maps: what is shared with the agent. All are pinned by name and outlive it. Rust's view of every struct is
+ * generated from here; padding is explicit, so that a key is the same bytes on both sides.
  *
- * Hash maps are not preallocated: a host pays for the entries it has. Buckets are (16 bytes for each possible entry). */
+ * Hash maps are not preallocated: a host pays for the entries it has. Buckets are (16 bytes for each possible
+ * entry). */
 #pragma once
 
 #include "address.h"
@@ -104,7 +105,8 @@ struct {
 
 /* ---- counters ---- */
 
-/* Packets are what a wire would see: each segment of a large one counts. Bytes are those of the frame as it lay in memory. */
+/* Packets are what a wire would see: each segment of a large one counts. Bytes are those of the frame as it lay in
+ * memory. */
 struct link_counters {
 	__u64 sent_packets; /* from the container, forwarded */
 	__u64 sent_bytes;

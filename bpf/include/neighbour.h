@@ -2,8 +2,8 @@
 /* Answers to "who has this address": ARP (RFC 826) and neighbour solicitations (RFC 4861).
  *
  * Every address but the container's own is answered with the one fabric address, whether or not an endpoint has it:
- * forwarding looks at IP addresses alone, and a packet for nobody gets an ICMP error, which tells an application at once.
- * A container's question for its own address is duplicate address detection and must find silence. */
+ * forwarding looks at IP addresses alone, and a packet for nobody gets an ICMP error, which tells an application at
+ * once. A container's question for its own address is duplicate address detection and must find silence. */
 #pragma once
 
 #include "checksum.h"

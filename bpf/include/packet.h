@@ -86,8 +86,8 @@ static __always_inline int parse_v6(struct __sk_buff *skb, struct packet *packet
 	return 0;
 }
 
-/* Reads an IP packet; 0, or the negated reason why it is none. A frame that says IPv6 may not carry a mapped IPv4 address:
- * in the maps it would be that IPv4 address. */
+/* Reads an IP packet; 0, or the negated reason why it is none. A frame that says IPv6 may not carry a mapped IPv4
+ * address: in the maps it would be that IPv4 address. */
 static __always_inline int parse_packet(struct __sk_buff *skb, struct packet *packet)
 {
 	int error;

@@ -11,9 +11,9 @@
 
 /* Sends the packet to another host. The verdict, or a negated reason.
  *
- * Both outer addresses are set: left to the routing table, the source could be one that the other host does not know us by.
- * The UDP checksum is left out over IPv4, where the inner packet has its own and zero is allowed; over IPv6 it must be
- * there. The underlay may not fragment: `mtu` is what fits. */
+ * Both outer addresses are set: left to the routing table, the source could be one that the other host does not know
+ * us by. The UDP checksum is left out over IPv4, where the inner packet has its own and zero is allowed; over IPv6 it
+ * must be there. The underlay may not fragment: `mtu` is what fits. */
 static __always_inline int send_to_peer(struct __sk_buff *skb, const struct link *link, const struct packet *packet,
 					const struct address *host)
 {

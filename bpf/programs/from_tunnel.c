@@ -6,12 +6,17 @@
  *                                                +-> dropped and counted
  *
  * Who may send what:
- * - The outer source is a peer. That alone proves nothing on an open underlay (UDP's source can be forged, and a container's
+ * - The outer source is a peer. That alone proves nothing on an open underlay (UDP's source can be forged, and a
+ * container's
  *   own traffic leaves masqueraded as its host); where the tunnel is encrypted it does.
- * - The inner source is not known to be elsewhere. The sender's program has checked it against the link; this is the second
- *   lock, against a host whose program is lost or whose containers speak to the underlay, and it drops what an endpoint sends
- *   by way of a host it has left. A source that is not known at all passes: the first packets of a new container may overtake
- *   the fact that it exists, and dropping them would cost every new connection a retransmission. A forger gains an address
+ * - The inner source is not known to be elsewhere. The sender's program has checked it against the link; this is
+ * the second
+ *   lock, against a host whose program is lost or whose containers speak to the underlay, and it drops what an
+ * endpoint sends
+ *   by way of a host it has left. A source that is not known at all passes: the first packets of a new container
+ * may overtake
+ *   the fact that it exists, and dropping them would cost every new connection a retransmission. A forger gains an
+ * address
  *   that nobody has, to which no answer is delivered.
  */
 #include "deliver.h"

@@ -3,7 +3,8 @@
  * Only tests load this object. */
 #include "from_tunnel.c"
 
-/* Set before each run; an index other than 0 has no meaning. `from` as in struct address; :: gives no metadata at all. */
+/* Set before each run; an index other than 0 has no meaning. `from` as in struct address; :: gives no metadata at
+ * all. */
 struct test_tunnel {
 	__u32 vni;
 	struct address from;

@@ -63,8 +63,8 @@ impl Fact {
         FactKey::of(self)
     }
 
-    /// The value's bytes. Text that is for people only is cut to its limit, a list of containers to what fits; all else is
-    /// written as it is, also when it breaks a limit.
+    /// The value's bytes. Text that is for people only is cut to its limit, a list of containers to what fits; all
+    /// else is written as it is, also when it breaks a limit.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Host(fact) => message::Host::from(fact).encode_to_vec(),

@@ -1,7 +1,7 @@
 //! Layout shared with the kernel, generated from the C headers, and the programs themselves, embedded.
 //!
-//! [`EndpointKey`] and its siblings are the structs of `bpf/include/maps.h` as the compiler laid them out; [`Plain`] turns
-//! them into bytes and back.
+//! [`EndpointKey`] and its siblings are the structs of `bpf/include/maps.h` as the compiler laid them out; [`Plain`]
+//! turns them into bytes and back.
 
 mod address;
 mod drops;
@@ -20,8 +20,8 @@ pub static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shoal.bpf.o
 /// `bpf/include/settings.h`.
 pub const FABRIC_MAC: shoal_types::MacAddr = shoal_types::MacAddr::new([0x02, 0x73, 0x68, 0x6f, 0x61, 0x01]);
 
-/// The tunnel device's own hardware address, the same on every host: the kernel drops a frame that comes out of a tunnel
-/// with its device's address as source, so no container may have it.
+/// The tunnel device's own hardware address, the same on every host: the kernel drops a frame that comes out of a
+/// tunnel with its device's address as source, so no container may have it.
 pub const TUNNEL_MAC: shoal_types::MacAddr = shoal_types::MacAddr::new([0x02, 0x73, 0x68, 0x6f, 0x61, 0x02]);
 
 /// [`Link::flags`]: `v4` is an address.

@@ -60,8 +60,8 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// `from_container` and a link with both addresses; next to it another link, 10.7.0.3 and fd07::3; and behind the peers
-    /// 10.99.0.2 and fd99::2, both of MTU 1370, 10.7.0.2 and fd07::2.
+    /// `from_container` and a link with both addresses; next to it another link, 10.7.0.3 and fd07::3; and behind the
+    /// peers 10.99.0.2 and fd99::2, both of MTU 1370, 10.7.0.2 and fd07::2.
     pub fn container() -> Self {
         let rig = Self::load(shoal_abi::OBJECT, "from_container", true);
         rig.furnish();

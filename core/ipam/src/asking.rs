@@ -1,8 +1,8 @@
 //! Asking other hosts for addresses ahead of need, and giving them ours.
 //!
-//! A host asks when less is free than its low-water mark: a quarter of what it owns, at least 2, at most 256. An owner gives
-//! up to half of what it has free and stays above its own mark, so two hosts never pass the same addresses to and fro.
-//! Only when a container waits does an owner go below its mark, to its last free address.
+//! A host asks when less is free than its low-water mark: a quarter of what it owns, at least 2, at most 256. An
+//! owner gives up to half of what it has free and stays above its own mark, so two hosts never pass the same
+//! addresses to and fro. Only when a container waits does an owner go below its mark, to its last free address.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -180,8 +180,8 @@ fn low_water(owned: u128) -> u128 {
     (owned / 4).clamp(2, LOW_WATER_MAX)
 }
 
-/// Of gifts by one author out of one pool, those that newer ones cover whole: for each of their addresses the author says
-/// something newer. O(g²) for g gifts.
+/// Of gifts by one author out of one pool, those that newer ones cover whole: for each of their addresses the author
+/// says something newer. O(g²) for g gifts.
 pub(crate) fn covered(gifts: &[GiftFact]) -> Vec<GiftFact> {
     let runs: Vec<_> =
         gifts.iter().filter_map(|gift| Some((Run::between(gift.first, gift.last)?, gift))).collect();

@@ -42,7 +42,8 @@ pub enum PoolRefused {
     },
 }
 
-/// Addresses with a meaning of their own (IANA special-purpose address registries, RFC 6890). 0.0.0.0/0 and ::/0 overlap them.
+/// Addresses with a meaning of their own (IANA special-purpose address registries, RFC 6890). 0.0.0.0/0 and ::/0
+/// overlap them.
 const SPECIAL: [(&str, IpNet); 8] = [
     ("the addresses of \"this network\"", v4(0, 8)),
     ("the loopback addresses", v4(127, 8)),
@@ -65,7 +66,8 @@ const fn v6(first: u16, length: u8) -> IpNet {
 /// A free /16 for a network without `--subnet`: out of 10.64.0.0/10 first, then out of the rest of 10.0.0.0/8, in an
 /// order that `seed` decides. `None` if all 256 overlap something.
 ///
-/// `avoid`: routes and Docker networks of every host, pools of other networks. A default route in it counts for nothing.
+/// `avoid`: routes and Docker networks of every host, pools of other networks. A default route in it counts for
+/// nothing.
 pub fn choose_default_pool(avoid: &[IpNet], seed: u64) -> Option<Ipv4Net> {
     let avoid: Vec<IpNet> = avoid.iter().copied().filter(|net| net.prefix_len() > 0).collect();
     let order = |first: u64, count: u64| (0..count).map(move |step| first + (mix(seed) + step * 37) % count);

@@ -7,10 +7,11 @@
 //! prefix, then zeros    40 bits of id   counter
 //! ```
 //!
-//! With salt 0 those are the id's first five bytes, so a person who knows a host's short id sees it in the address. Ids are
-//! hashes, so among n hosts the probability that any two collide is about n² / 2^41: four in a million for 3,000 hosts.
-//! Should two collide, the one with the greater id moves on to the next salt as soon as it knows of the other. What both
-//! had handed out before that stays as it is; this is the one case in which one address can be held twice.
+//! With salt 0 those are the id's first five bytes, so a person who knows a host's short id sees it in the address.
+//! Ids are hashes, so among n hosts the probability that any two collide is about n² / 2^41: four in a million for
+//! 3,000 hosts. Should two collide, the one with the greater id moves on to the next salt as soon as it knows of the
+//! other. What both had handed out before that stays as it is; this is the one case in which one address can be held
+//! twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -14,12 +14,13 @@ pub const SHARE_MAX: u128 = 4096;
 /// The grants of one subnet: together they cover every address that ranges cover, each once.
 ///
 /// Every host but the creator gets one block: half of the addresses in equal shares, each a power of two and aligned
-/// to its size, at most [`SHARE_MAX`]. If half is not enough for one each, but all addresses are, each gets one; if even
-/// those do not suffice, the creator keeps everything and gives on request. Blocks lie at the upper end, the lowest host id
-/// first, and inside `--ip-range` if there is one. At most two grants per host, plus three.
+/// to its size, at most [`SHARE_MAX`]. If half is not enough for one each, but all addresses are, each gets one; if
+/// even those do not suffice, the creator keeps everything and gives on request. Blocks lie at the upper end, the
+/// lowest host id first, and inside `--ip-range` if there is one. At most two grants per host, plus three.
 ///
-/// The typed addresses of an IPv6 pool of /64 or shorter are for wishes, which name single low addresses: they all stay with
-/// the creator, who gives each to the first who wishes for it, unless `--ip-range` makes them an ordinary pool.
+/// The typed addresses of an IPv6 pool of /64 or shorter are for wishes, which name single low addresses: they all
+/// stay with the creator, who gives each to the first who wishes for it, unless `--ip-range` makes them an ordinary
+/// pool.
 pub fn plan_grants(
     pool: PoolIndex,
     subnet: &Subnet,

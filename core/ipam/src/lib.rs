@@ -1,8 +1,8 @@
 //! Addresses from ranges that are given, never taken.
 //!
-//! A network's creation says who owns which addresses; from then on only the owner of a run can give it to another host.
-//! A host hands out what it owns and nothing else, so two hosts never hand out the same address, also while they cannot
-//! hear each other. docs/internals/addresses.md states the invariant and proves it.
+//! A network's creation says who owns which addresses; from then on only the owner of a run can give it to another
+//! host. A host hands out what it owns and nothing else, so two hosts never hand out the same address, also while
+//! they cannot hear each other. docs/internals/addresses.md states the invariant and proves it.
 //!
 //! ```text
 //! facts      network (grants), gift   ->  Ownership  who owns what, the same on every host in the end
@@ -11,8 +11,8 @@
 //! another host's ask                  ->  give       a gift fact: make it durable, then answer with it
 //! ```
 //!
-//! After a restart: `network` and `gift` for every stored fact (the own gifts above all), then `restore` for every address
-//! in use, and only then `allocate` and `give`.
+//! After a restart: `network` and `gift` for every stored fact (the own gifts above all), then `restore` for every
+//! address in use, and only then `allocate` and `give`.
 
 mod asking;
 mod default_pool;
@@ -97,8 +97,8 @@ impl Ipam {
         notices
     }
 
-    /// Takes a network that was deleted out of use, with the addresses handed out in it. What was given stays known: an edit
-    /// that outranks the deletion brings the network back, and then nobody may own again what they gave.
+    /// Takes a network that was deleted out of use, with the addresses handed out in it. What was given stays known:
+    /// an edit that outranks the deletion brings the network back, and then nobody may own again what they gave.
     pub fn remove_network(&mut self, id: NetworkId) {
         for (key, pool) in self.pools.extract_if((id, PoolIndex(0))..=(id, PoolIndex(u8::MAX)), |_, _| true) {
             if pool.ownership.iter().any(|(_, claim)| claim.epoch > 0) {
@@ -131,8 +131,8 @@ impl Ipam {
         notices(pool_key, pool, author, gift.to, &merged)
     }
 
-    /// Notes that an author dropped a gift fact. Who owns what does not change: an author drops a gift only when newer ones
-    /// of its own cover it (see [`Ipam::obsolete_gifts`]).
+    /// Notes that an author dropped a gift fact. Who owns what does not change: an author drops a gift only when
+    /// newer ones of its own cover it (see [`Ipam::obsolete_gifts`]).
     pub fn gift_removed(&mut self, author: HostId, gift: &GiftFact) {
         let key = FactKey::gift(gift);
         if author == self.me {
@@ -141,8 +141,8 @@ impl Ipam {
         self.early.remove(&(author, key));
     }
 
-    /// Hands out the address wished for, or one that is free. The caller makes it durable before it answers. A wish costs
-    /// O(log n), a choice O(own runs + k log n) where the next k addresses in rotation are busy.
+    /// Hands out the address wished for, or one that is free. The caller makes it durable before it answers. A wish
+    /// costs O(log n), a choice O(own runs + k log n) where the next k addresses in rotation are busy.
     pub fn allocate(
         &mut self,
         network: NetworkId,
@@ -171,8 +171,8 @@ impl Ipam {
     }
 
     /// What to ask of other hosts, at most one ask per pool. To be called about once a second and after a failed
-    /// `allocate`; an ask is not repeated until it was refused or [`ANSWER_WITHIN`] has passed. Each pool costs O(own runs),
-    /// one that runs short O(all runs).
+    /// `allocate`; an ask is not repeated until it was refused or [`ANSWER_WITHIN`] has passed. Each pool costs O(own
+    /// runs), one that runs short O(all runs).
     pub fn needs(&mut self, now: Moment) -> Vec<Ask> {
         let pools = self.pools.iter_mut();
         let asks = pools.filter_map(|((network, index), pool)| {
@@ -196,8 +196,8 @@ impl Ipam {
         }
     }
 
-    /// Answers another host's ask. From here on this host does not own the run. The caller makes the fact durable before
-    /// anyone hears of it; if it cannot, the agent must stop, and finds itself owner again when it starts.
+    /// Answers another host's ask. From here on this host does not own the run. The caller makes the fact durable
+    /// before anyone hears of it; if it cannot, the agent must stop, and finds itself owner again when it starts.
     pub fn give(
         &mut self,
         network: NetworkId,
@@ -217,8 +217,9 @@ impl Ipam {
         Ok(gift)
     }
 
-    /// This host's gifts out of a pool that its newer ones cover whole: their facts may be dropped, after the newer ones
-    /// are durable. No other gift fact of this host may ever be dropped while the network lives. O(g²) for g own gifts.
+    /// This host's gifts out of a pool that its newer ones cover whole: their facts may be dropped, after the newer
+    /// ones are durable. No other gift fact of this host may ever be dropped while the network lives. O(g²) for g own
+    /// gifts.
     pub fn obsolete_gifts(&self, network: NetworkId, pool: PoolIndex) -> Vec<GiftFact> {
         let own = self.given.values().filter(|gift| gift.network == network && gift.pool == pool);
         asking::covered(&own.cloned().collect::<Vec<_>>())

@@ -197,8 +197,8 @@ impl Pool {
         AllocateError::Full { prefix, owned: self.usable(choices), resting, total }
     }
 
-    /// Whether another host may still give: one owns usable addresses and has not refused a waiting container lately, or
-    /// a part has no known owner.
+    /// Whether another host may still give: one owns usable addresses and has not refused a waiting container lately,
+    /// or a part has no known owner.
     fn may_get_more(&self, now: Moment) -> bool {
         let Some(dynamic) = self.space.dynamic_given() else { return false };
         if !self.space.chooses_given() {

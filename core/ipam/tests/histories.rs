@@ -1,7 +1,7 @@
 //! Random histories of a few hosts that hear of each other's gifts late, twice, in any order, or not at all.
 //!
-//! After every step: no address is held by two hosts, and no two hosts believe to own one. In the end, when everybody has
-//! heard everything: all agree, every address has one owner, and every held address is held by its owner.
+//! After every step: no address is held by two hosts, and no two hosts believe to own one. In the end, when everybody
+//! has heard everything: all agree, every address has one owner, and every held address is held by its owner.
 
 #![allow(clippy::unwrap_used, reason = "a test panics when what it needs is absent")]
 

@@ -1,10 +1,11 @@
 //! Paths to other hosts: what probes to send, and what their answers mean.
 //!
-//! Collect-metadata VXLAN tells nobody when a packet is too large for the underlay: it is lost in silence. So each host
-//! sends probes of known size *through the tunnel* to every other one and believes nothing but answers. A packet of the
-//! largest size that should pass is sent first; if it does not come back, a small one tells whether anything passes, and
-//! halving the interval in between finds the largest that does (the idea of RFC 8899, without an estimate to start from).
-//! Apart from single packets, a bulk transfer with a checksum finds devices that corrupt what they offload.
+//! Collect-metadata VXLAN tells nobody when a packet is too large for the underlay: it is lost in silence. So each
+//! host sends probes of known size *through the tunnel* to every other one and believes nothing but answers. A packet
+//! of the largest size that should pass is sent first; if it does not come back, a small one tells whether anything
+//! passes, and halving the interval in between finds the largest that does (the idea of RFC 8899, without an estimate
+//! to start from). Apart from single packets, a bulk transfer with a checksum finds devices that corrupt what they
+//! offload.
 //!
 //! ```text
 //!            answered: watch again in WATCH_EVERY

@@ -41,15 +41,16 @@ pub type Answer<'a> = Pin<Box<dyn Future<Output = Result<Reply, Refusal>> + Send
 
 /// Decides what dockerd asks.
 ///
-/// Called from several tasks at once, and again with the same verb when dockerd repeats itself. A call is carried to its
-/// end even when dockerd stops waiting for it. Must not ask Docker anything: dockerd may hold a lock meanwhile.
+/// Called from several tasks at once, and again with the same verb when dockerd repeats itself. A call is carried to
+/// its end even when dockerd stops waiting for it. Must not ask Docker anything: dockerd may hold a lock meanwhile.
 pub trait Handler: Send + Sync + 'static {
     /// Carries out a verb. A refusal's sentence reaches the user's terminal word for word.
     fn call(&self, verb: Verb) -> Answer<'_>;
 }
 
-/// What a call of dockerd asks for, without anybody deciding it: `path` is a request's path, `body` its JSON. `None` for
-/// a path that asks for no decision or is not implemented; an error is the sentence that dockerd would be answered.
+/// What a call of dockerd asks for, without anybody deciding it: `path` is a request's path, `body` its JSON. `None`
+/// for a path that asks for no decision or is not implemented; an error is the sentence that dockerd would be
+/// answered.
 pub fn read_call(path: &str, body: &[u8]) -> Option<Result<Verb, String>> {
     let wire::Call::Decide(parse) = wire::call(path)? else { return None };
     let verb = field::Fields::of_body(body).and_then(|fields| parse(&fields));

@@ -16,9 +16,11 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, EngineError>> + S
 
 /// A container engine on this host.
 ///
-/// Every call may fail with [`EngineError`], ends within [`crate::CALL_TIME_MAX`] and changes nothing unless it says so.
+/// Every call may fail with [`EngineError`], ends within [`crate::CALL_TIME_MAX`] and changes nothing unless it says
+/// so.
 pub trait Engine: Send + Sync + 'static {
-    /// All networks, those of foreign drivers included: their subnets are ranges that Shoal must avoid. In order of ids.
+    /// All networks, those of foreign drivers included: their subnets are ranges that Shoal must avoid. In order of
+    /// ids.
     fn networks(&self) -> Answer<'_, Vec<EngineNetwork>>;
 
     /// One network by its id; `None` if the engine does not know it.

@@ -1,8 +1,8 @@
 //! Docker as a client sees it: networks, containers, events.
 //!
 //! The agent asks Docker for what the plugin verbs do not carry: names, labels, stopped containers, other drivers'
-//! subnets. It never asks inside a plugin callback, because dockerd may hold a lock that the answer needs. Calls take at
-//! most [`CALL_TIME_MAX`]; a daemon that is down or wedged is an [`EngineError`], not a wait.
+//! subnets. It never asks inside a plugin callback, because dockerd may hold a lock that the answer needs. Calls take
+//! at most [`CALL_TIME_MAX`]; a daemon that is down or wedged is an [`EngineError`], not a wait.
 //!
 //! [`Engine`] has two implementations: [`Docker`] over a daemon's socket, and [`FakeEngine`] in memory for tests and
 //! simulation.

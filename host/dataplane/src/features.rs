@@ -7,8 +7,8 @@ use crate::maps::batch;
 /// Optional features of the kernel. Switch one off to run its fallback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features {
-    /// Local packets go straight into the receiver's namespace (`bpf_redirect_peer`, Linux 5.10); else through the host's
-    /// end of the pair.
+    /// Local packets go straight into the receiver's namespace (`bpf_redirect_peer`, Linux 5.10); else through the
+    /// host's end of the pair.
     pub redirect_peer: bool,
     /// Maps are read in batches (Linux 5.6); else entry by entry.
     pub map_batch: bool,

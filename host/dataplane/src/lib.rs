@@ -1,10 +1,10 @@
 //! The kernel's data plane: eBPF programs and maps that outlive the agent, and the links they sit on.
 //!
-//! [`HostKernel`] applies changes of a plan and reads back what is there. It keeps no copy of anything: the kernel is asked
-//! each time, so it may be dropped, or killed, and opened again at any moment while packets flow.
+//! [`HostKernel`] applies changes of a plan and reads back what is there. It keeps no copy of anything: the kernel is
+//! asked each time, so it may be dropped, or killed, and opened again at any moment while packets flow.
 //!
-//! It works in the network namespace of the thread that calls it; call it from one and the same namespace always. The pin
-//! directory belongs to one namespace and to one `HostKernel` at a time.
+//! It works in the network namespace of the thread that calls it; call it from one and the same namespace always. The
+//! pin directory belongs to one namespace and to one `HostKernel` at a time.
 
 mod apply;
 mod bpffs;
@@ -52,8 +52,8 @@ pub struct HostKernel {
 }
 
 impl HostKernel {
-    /// Loads the programs, or takes up those that an earlier agent has left. Links that carry an earlier agent's programs
-    /// get the new ones, each at once and without a gap; nothing else is touched.
+    /// Loads the programs, or takes up those that an earlier agent has left. Links that carry an earlier agent's
+    /// programs get the new ones, each at once and without a gap; nothing else is touched.
     pub fn open(options: &Options) -> Result<Self, KernelError> {
         log::keep();
         bpffs::prepare(&options.pin_dir)?;

@@ -1,7 +1,7 @@
 //! Removing what maps hold of links that are gone.
 //!
-//! A namespace that ends takes its containers' pairs along, and nobody is told. Entries of the endpoint map stay, as they are
-//! the plan's own.
+//! A namespace that ends takes its containers' pairs along, and nobody is told. Entries of the endpoint map stay, as
+//! they are the plan's own.
 
 use nix::net::if_::if_indextoname;
 use shoal_abi::{DropKey, DropReason};

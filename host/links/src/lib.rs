@@ -1,7 +1,7 @@
 //! Links: veth pairs and the tunnel device, through netlink.
 //!
-//! Devices are made in steps that survive interruption: each one carries Shoal's group from the moment it exists, and it is
-//! left down. Whoever makes one attaches a program first and then calls [`Links::set_up`].
+//! Devices are made in steps that survive interruption: each one carries Shoal's group from the moment it exists, and
+//! it is left down. Whoever makes one attaches a program first and then calls [`Links::set_up`].
 //!
 //! A [`Links`] speaks to the network namespace of the thread that opened it, from whatever thread it is used later. All
 //! calls block, for a fraction of a millisecond each; within an async runtime call them where blocking is allowed.
@@ -18,19 +18,19 @@ use shoal_ports::KernelError;
 use shoal_types::{LinkName, MacAddr};
 
 pub use device::{Device, Kind};
-use netlink::Netlink;
 pub use namespace::Namespace;
+use netlink::Netlink;
 pub use survey::{Survey, SurveyedLink, survey};
 
-/// The device group (`ip link show group`) that marks devices as Shoal's: "shoa" in ASCII. A group is set in the very call
-/// that makes a device, which an alias is not.
+/// The device group (`ip link show group`) that marks devices as Shoal's: "shoa" in ASCII. A group is set in the very
+/// call that makes a device, which an alias is not.
 pub const GROUP: u32 = 0x7368_6f61;
 
 /// What the alias of a pair's host end starts with; the name of the container's end follows.
 const ALIAS: &str = "shoal ";
 
-/// Hardware address of the host's end of every pair. Fixed, as udev gives another one to devices that do not say. Nothing
-/// is ever sent to it.
+/// Hardware address of the host's end of every pair. Fixed, as udev gives another one to devices that do not say.
+/// Nothing is ever sent to it.
 const HOST_END_MAC: MacAddr = MacAddr::new([0x02, 0x73, 0x68, 0x6f, 0x61, 0x03]);
 
 /// The tunnel device's MTU, above that of any underlay: the program knows each path's own.

@@ -73,7 +73,11 @@ impl Netlink {
     }
 
     /// Moves a device into another namespace.
-    pub(crate) fn move_to(&self, device: &Device, namespace: std::os::fd::BorrowedFd<'_>) -> Result<(), KernelError> {
+    pub(crate) fn move_to(
+        &self,
+        device: &Device,
+        namespace: std::os::fd::BorrowedFd<'_>,
+    ) -> Result<(), KernelError> {
         use std::os::fd::AsRawFd;
         let message = LinkUnspec::new_with_index(device.index).setns_by_fd(namespace.as_raw_fd()).build();
         self.set("move", &device.name, message)

@@ -1,8 +1,8 @@
 //! Durable state in one file.
 //!
-//! [`RedbStore`] keeps `shoal_ports::Store`'s contract with redb: one table of keys and values, one transaction for each
-//! batch, on disk before [`Store::write`] returns. redb takes no more writes after a failed one until its file is opened
-//! again; the store does that by itself, so that a disk that was full is only an error while it is full.
+//! [`RedbStore`] keeps `shoal_ports::Store`'s contract with redb: one table of keys and values, one transaction for
+//! each batch, on disk before [`Store::write`] returns. redb takes no more writes after a failed one until its file
+//! is opened again; the store does that by itself, so that a disk that was full is only an error while it is full.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
@@ -31,8 +31,8 @@ pub struct RedbStore {
 }
 
 impl RedbStore {
-    /// Opens the file, or makes it, readable by its owner alone (mode 0600). Its folder must exist. A file that was left
-    /// in the middle of a batch is brought back to the batch before.
+    /// Opens the file, or makes it, readable by its owner alone (mode 0600). Its folder must exist. A file that was
+    /// left in the middle of a batch is brought back to the batch before.
     ///
     /// # Errors
     /// Another process has the file open, it is no store, or the system's reason.

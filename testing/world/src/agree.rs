@@ -179,7 +179,9 @@ impl World {
             let own = agent.networks().endpoints().filter(|it| it.stage == shoal_networks::Stage::Joined);
             let own = own.map(|it| (host.id, it.endpoint.clone(), it.network));
             let remote = agent.networks().remote_endpoints().map(|(host, it)| (host, it.endpoint.clone(), it.network));
-            let known = own.chain(remote).filter(|(_, _, network)| catalog.get(*network).is_some());
+            // Who left while this host could not hear it stays, like any dead host, until someone forgets it.
+            let gone = |of: HostId| self.index_of(of).is_some_and(|index| self.hosts[index].has_left);
+            let known = own.chain(remote).filter(|(of, _, network)| catalog.get(*network).is_some() && !gone(*of));
             let known: BTreeSet<_> = known.map(|(host, endpoint, _)| (host, endpoint)).collect();
             let wanted: BTreeSet<_> = live.keys().cloned().collect();
             if let Some((of, endpoint)) = wanted.symmetric_difference(&known).next() {

@@ -13,6 +13,9 @@ use crate::Situation;
 /// How soon after a change the whole kernel is brought in line.
 const PROJECT_AFTER: Duration = Duration::from_millis(1);
 
+/// Parts of sentences that no agent may say here.
+const FALSE_ALARMS: [&str; 3] = ["restored from an old backup", "share the key", "is damaged"];
+
 impl World {
     pub(crate) fn start_agent(&mut self, host: usize) {
         let seed = self.prng.next_u64();
@@ -132,6 +135,10 @@ impl World {
             Effect::Certificate(certificate) => self.hosts[host].certificate = certificate,
             Effect::Trust(trust) => self.hosts[host].trust = Some(trust),
             Effect::Notice(sentence) => {
+                // No host here is restored from a backup or cloned.
+                if FALSE_ALARMS.iter().any(|alarm| sentence.contains(alarm)) {
+                    self.violate(format!("a false alarm: h{host} says: {sentence}"));
+                }
                 if self.hosts[host].notices.insert(sentence.clone()) {
                     self.remark(host, &format!("notice: {sentence}"));
                 }

@@ -59,16 +59,17 @@ impl World {
     fn create_for_agent(&mut self, host: usize, network: EngineNetwork) {
         let name = network.spec.name.to_string();
         if let Some(known) = self.hosts[host].engine.by_name(&name).cloned() {
-            let same = known.ours && known.options.get(NETWORK_OPTION) == Some(&name);
+            let has = |prefix: IpNet| known.pools.iter().any(|pool| pool.prefix == prefix);
+            let same = known.ours && network.spec.subnets.iter().all(|subnet| has(subnet.prefix));
             let taken = || format!("Docker on this host already has a network \"{name}\"");
-            if !same {
+            if !known.ours {
                 self.seen.insert(Situation::NameTakenInDocker);
             }
             let result = if same { Ok(known.id) } else { Err(taken()) };
             return self.answer(host, EngineReport::Created(network.id, result));
         }
-        let mut options = network.spec.options.clone();
-        options.insert(NETWORK_OPTION.into(), name.clone());
+        let options = network.spec.options.clone();
+        let named = options.get(NETWORK_OPTION).map(|name| (NETWORK_OPTION.to_owned(), name.clone()));
         let asked = network.spec.subnets.iter().map(|subnet| PoolWish {
             prefix: Some(subnet.prefix),
             range: subnet.dynamic,
@@ -78,10 +79,10 @@ impl World {
         });
         let draft = Draft {
             id: self.docker_id(),
-            name: name.clone(),
+            name,
             labels: network.spec.labels.clone(),
             options,
-            ipam_options: BTreeMap::from([(NETWORK_OPTION.into(), name)]),
+            ipam_options: named.into_iter().collect(),
             internal: network.spec.internal,
             asked: asked.collect(),
             pools: Vec::new(),

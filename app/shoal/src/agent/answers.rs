@@ -58,7 +58,9 @@ impl Agent {
             docker: Docker {
                 socket: settings.docker_socket.clone(),
                 reachable: self.engine.is_some(),
-                why: self.engine.is_none()
+                why: self
+                    .engine
+                    .is_none()
                     .then(|| format!("Docker does not answer on {}", settings.docker_socket.display())),
                 version: self.engine.clone().filter(|version| !version.is_empty()),
                 plugin_socket: settings.plugin_socket.clone(),

@@ -8,8 +8,8 @@
 //!   clock ─────── timeouts ──┘   Fabric inside        └── replies    to the doors
 //! ```
 //!
-//! The loop owns the [`Fabric`](shoal_fabric::Fabric); nothing else decides. It carries out effects in their order, so a
-//! reply leaves only after what it promises is on disk and in the kernel.
+//! The loop owns the [`Fabric`](shoal_fabric::Fabric); nothing else decides. It carries out effects in their order,
+//! so a reply leaves only after what it promises is on disk and in the kernel.
 
 mod answers;
 mod commands;

@@ -1,8 +1,9 @@
 //! Probes of the paths to other hosts, through the tunnel.
 //!
-//! The agent is an endpoint of its own in the network of probes ([`Vni::PROBE`](shoal_types::Vni::PROBE)): a link like a
-//! container's, whose inner end lies in a namespace of the agent's. Its packets take the way of every container's packet,
-//! so what they find holds for containers. What to send and what answers mean is decided by [`shoal_paths`].
+//! The agent is an endpoint of its own in the network of probes ([`Vni::PROBE`](shoal_types::Vni::PROBE)): a link
+//! like a container's, whose inner end lies in a namespace of the agent's. Its packets take the way of every
+//! container's packet, so what they find holds for containers. What to send and what answers mean is decided by
+//! [`shoal_paths`].
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -65,7 +65,8 @@ impl Agent {
             Effect::Message(owner, _) => Some(*owner),
             _ => None,
         });
-        let alive = |owner| self.fabric.hosts().iter().any(|host| host.id == owner && host.state == HostState::Alive);
+        let alive =
+            |owner| self.fabric.hosts().iter().any(|host| host.id == owner && host.state == HostState::Alive);
         asked.is_some_and(alive)
     }
 }

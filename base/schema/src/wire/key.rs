@@ -7,9 +7,9 @@
 //! token/ verifier 32                                        forgotten/ host 16
 //! ```
 //!
-//! Numbers are big-endian, so a scan meets gifts in the order of their addresses. An IPv4 address stands in its 16 bytes
-//! as IPv4-mapped (RFC 4291 section 2.5.5.2). The epoch is part of a gift's key because a gift must outlive the next gift
-//! of the same addresses by the same author (docs/internals/addresses.md).
+//! Numbers are big-endian, so a scan meets gifts in the order of their addresses. An IPv4 address stands in its 16
+//! bytes as IPv4-mapped (RFC 4291 section 2.5.5.2). The epoch is part of a gift's key because a gift must outlive the
+//! next gift of the same addresses by the same author (docs/internals/addresses.md).
 
 use std::fmt;
 use std::net::IpAddr;

@@ -194,8 +194,8 @@ fn signal(name: &str, pid: u32) {
     let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
-/// Removes the cgroup `name` in every hierarchy of cgroup v1 and v2, with those of its containers; tells whether none is
-/// left.
+/// Removes the cgroup `name` in every hierarchy of cgroup v1 and v2, with those of its containers; tells whether none
+/// is left.
 fn remove_cgroups(name: &str) -> bool {
     let hierarchies =
         std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());

@@ -1,7 +1,7 @@
 //! Reading a whole map in few calls (`BPF_MAP_LOOKUP_BATCH`, Linux 5.6).
 //!
-//! libbpf-rs has an iterator for this, which ends at an error as it ends at the last entry; a plan must not be compared with
-//! half a map, so here an error is one.
+//! libbpf-rs has an iterator for this, which ends at an error as it ends at the last entry; a plan must not be
+//! compared with half a map, so here an error is one.
 
 use std::io::Error;
 use std::os::fd::{AsFd, AsRawFd};
@@ -61,8 +61,8 @@ fn step(
         sz: size_of::<libbpf_sys::bpf_map_batch_opts>() as libbpf_sys::size_t,
         ..Default::default()
     };
-    // SAFETY: both buffers hold `count` entries of the map's own sizes, as `read` made them; a hash map's place is a u32;
-    // everything outlives the call.
+    // SAFETY: both buffers hold `count` entries of the map's own sizes, as `read` made them; a hash map's place is a
+    // u32; everything outlives the call.
     let result = unsafe {
         libbpf_sys::bpf_map_lookup_batch(
             map.as_fd().as_raw_fd(),
