@@ -21,15 +21,16 @@ build: ## build the binary for installing
 	packaging/needs build
 	$(CARGO) build --release --locked -p shoal
 
-check: nextest lint ## format, lints and every test that needs no root
+check: ## format, lints and every test that needs no root
 	packaging/needs build
+	$(MAKE) --no-print-directory nextest lint
 	$(CARGO) nextest run --locked --workspace --profile check
 	$(CARGO) test --locked --workspace --doc --quiet
 
-test: nextest ## every test: root's and those on real dockerds too
+test: ## every test: root's and those on real dockerds too
 	@[ "$$(id -u)" = 0 ] || { echo "make test needs root (namespaces, dockerd, eBPF); make check does not" >&2; exit 1; }
 	packaging/needs build test
-	$(MAKE) lint
+	$(MAKE) --no-print-directory nextest lint
 	$(CARGO) build --locked -p shoal -p shoal-netbed --bins
 	$(CARGO) test --locked --workspace --doc --quiet
 	$(CARGO) nextest run --locked --workspace

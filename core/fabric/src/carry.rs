@@ -54,7 +54,9 @@ impl Fabric {
         let mut carried = Vec::new();
         for effect in effects {
             match effect {
-                shoal_facts::Effect::Persist { writes, durable } => carried.push(Effect::Save { writes, durable }),
+                shoal_facts::Effect::Persist { writes, durable } => {
+                    carried.push(Effect::Save { writes, durable });
+                }
                 shoal_facts::Effect::Changed(changes) => carried.extend(self.learn(changes, at)),
                 shoal_facts::Effect::Notice(notice) => {
                     carried.push(Effect::Notice(self.notice(&notice)));
@@ -134,7 +136,7 @@ impl Fabric {
                     effects.extend(self.learn_of_members(change.author, &fact, at));
                     replan |= self.networks.learn(change.author, fact);
                 }
-                Some(Err(shoal_schema::DecodeError::UnknownKind { .. })) => {}
+                Some(Err(shoal_schema::DecodeError::UnknownKind)) => {}
                 Some(Err(error)) => {
                     let host = self.networks.host_name(change.author);
                     effects.push(Effect::Notice(format!("a fact of host {host} cannot be read: {error}")));

@@ -113,11 +113,13 @@ impl Fabric {
             unknown_messages: 0,
         };
         let records = stored.iter().filter(|(key, _)| key.starts_with(shoal_networks::Record::PREFIX));
-        let restored = fabric.networks.restore(records.map(|(key, value)| (key.as_slice(), value.as_slice())));
+        let restored =
+            fabric.networks.restore(records.map(|(key, value)| (key.as_slice(), value.as_slice())));
         let mut effects = fabric.carry_networks(restored, at);
         let identity = stored.iter().find(|(key, _)| key == Identity::KEY);
         if let Some((_, bytes)) = identity {
-            let unreadable = || "this host's membership on disk is damaged: run `shoal leave` and join again".to_owned();
+            let unreadable =
+                || "this host's membership on disk is damaged: run `shoal leave` and join again".to_owned();
             let identity = Identity::decode(bytes).ok_or_else(unreadable)?;
             let facts = stored.iter().filter(|(key, _)| key.starts_with(b"facts/")).cloned();
             effects.extend(fabric.become_member(identity, facts, at)?);
@@ -145,7 +147,8 @@ impl Fabric {
     /// When [`Fabric::tick`] has something to do; `None` while the host belongs to no fabric.
     pub fn next_timeout(&self) -> Option<Moment> {
         let member = self.member.as_ref()?;
-        let cores = [member.facts.next_timeout(), member.membership.next_timeout(), self.networks.next_retry()];
+        let cores =
+            [member.facts.next_timeout(), member.membership.next_timeout(), self.networks.next_retry()];
         Some(cores.into_iter().flatten().fold(self.next_reconcile, Moment::min))
     }
 

@@ -92,7 +92,9 @@ mod tests {
     fn a_request_for_addresses_arrives_as_it_was_sent() {
         let me = HostId::new([1; 16]);
         let run = Want::Run { count: 7, waiting: true };
-        for want in [run, Want::Address("10.0.0.1".parse().unwrap()), Want::Address("fd00::1".parse().unwrap())] {
+        for want in
+            [run, Want::Address("10.0.0.1".parse().unwrap()), Want::Address("fd00::1".parse().unwrap())]
+        {
             let sent = Ask { network: NetworkId::new([3; 16]), pool: PoolIndex(2), from: me, want };
             assert_eq!(parse(&ask(&sent), me), Some(Message::Ask(sent)));
         }

@@ -46,7 +46,8 @@ impl Fabric {
                 let certified = Certificate::decode(&host.certificate).ok().filter(|it| it.host == author);
                 let key = certified.map(|certificate| certificate.key);
                 let changed = key.is_some_and(|key| member.trust.members.insert(author, key) != Some(key));
-                let mut effects = if changed { vec![Effect::Trust(member.trust.clone())] } else { Vec::new() };
+                let mut effects =
+                    if changed { vec![Effect::Trust(member.trust.clone())] } else { Vec::new() };
                 if (new || changed) && author != self.me {
                     effects.extend(self.greet(author, at));
                 }
@@ -57,7 +58,9 @@ impl Fabric {
                 vec![Effect::Trust(member.trust.clone())]
             }
             Fact::Forgotten(forgotten) => self.expel(forgotten, at),
-            Fact::Taken(_) | Fact::Endpoint(_) | Fact::Network(_) | Fact::Gift(_) | Fact::Use(_) => Vec::new(),
+            Fact::Taken(_) | Fact::Endpoint(_) | Fact::Network(_) | Fact::Gift(_) | Fact::Use(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -117,15 +120,23 @@ impl Fabric {
     /// A sentence, if no host or several go by that name, or it is this one.
     pub fn forget(&mut self, name: &str, at: At) -> Result<(HostId, Vec<Effect>), String> {
         let Some(member) = &self.member else { return Err("this host belongs to no fabric".into()) };
-        let fits = |host: &HostId, known: &str| known == name || host.to_string() == name || host.short() == name;
+        let fits =
+            |host: &HostId, known: &str| known == name || host.to_string() == name || host.short() == name;
         let found: Vec<_> = member.hosts.iter().filter(|(id, host)| fits(id, host.name.as_str())).collect();
         let (host, known_as) = match found.as_slice() {
             [] => return Err(format!("the fabric has no host \"{name}\": `shoal hosts` lists them")),
             [(host, fact)] => (**host, fact.name.to_string()),
-            _ => return Err(format!("several hosts are called \"{name}\": use the id that `shoal hosts` shows")),
+            _ => {
+                return Err(format!(
+                    "several hosts are called \"{name}\": use the id that `shoal hosts` shows"
+                ));
+            }
         };
         if host == self.me {
-            return Err("a host cannot forget itself: run `shoal leave` here, or `shoal forget` on another host".into());
+            return Err(
+                "a host cannot forget itself: run `shoal leave` here, or `shoal forget` on another host"
+                    .into(),
+            );
         }
         let mut inherited = self.inheritance(host);
         inherited.push(Fact::Forgotten(ForgottenFact { host, name: known_as, at: at.wall }));
@@ -156,7 +167,9 @@ impl Fabric {
         for (author, key, value) in facts.iter_prefix(b"") {
             match Fact::decode(key, value) {
                 Ok(Fact::Host(host)) => {
-                    if let Some(it) = Certificate::decode(&host.certificate).ok().filter(|it| it.host == author) {
+                    if let Some(it) =
+                        Certificate::decode(&host.certificate).ok().filter(|it| it.host == author)
+                    {
                         trust.members.insert(author, it.key);
                     }
                     hosts.insert(author, host);

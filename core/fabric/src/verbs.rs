@@ -44,7 +44,11 @@ impl Fabric {
     ///
     /// # Errors
     /// A sentence why not.
-    pub fn delete_network(&mut self, name: &NetworkName, at: At) -> Result<(NetworkId, Vec<Effect>), Refusal> {
+    pub fn delete_network(
+        &mut self,
+        name: &NetworkName,
+        at: At,
+    ) -> Result<(NetworkId, Vec<Effect>), Refusal> {
         self.must_be_member()?;
         let mut effects = Vec::new();
         let network = self.networks.delete(name, at, &mut effects)?;

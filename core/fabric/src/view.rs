@@ -95,13 +95,17 @@ impl Fabric {
 
     /// Hosts that were put out, with the names they had.
     pub fn forgotten(&self) -> Vec<HostId> {
-        self.member.as_ref().map(|member| member.trust.forgotten.iter().copied().collect()).unwrap_or_default()
+        self.member
+            .as_ref()
+            .map(|member| member.trust.forgotten.iter().copied().collect())
+            .unwrap_or_default()
     }
 
     /// Where a host's QUIC port is, the preferred address first.
     pub fn addresses_of(&self, host: HostId) -> Vec<SocketAddr> {
         let fact = self.member.as_ref().and_then(|member| member.hosts.get(&host));
-        fact.map(|fact| fact.addresses.iter().map(|ip| SocketAddr::new(*ip, fact.quic_port)).collect()).unwrap_or_default()
+        fact.map(|fact| fact.addresses.iter().map(|ip| SocketAddr::new(*ip, fact.quic_port)).collect())
+            .unwrap_or_default()
     }
 
     /// Everything that decides this host's kernel state.
@@ -112,12 +116,18 @@ impl Fabric {
         if !member.trust.forgotten.contains(&self.me) {
             view.tunnel = Some(self.local.tunnel.clone());
         }
-        view.hosts = member.hosts.iter().filter_map(|(id, fact)| Some((*id, self.host_view(*id, fact)?))).collect();
-        view.networks = self.networks.catalog().iter().map(|(id, spec)| {
-            let mtu = spec.options.get(MTU_OPTION).and_then(|text| text.parse().ok());
-            let mtu = mtu.unwrap_or_else(|| shoal_planner::mtu_default(self.local.underlay_mtu));
-            (id, NetworkView { vni: spec.vni, mtu })
-        }).collect();
+        view.hosts =
+            member.hosts.iter().filter_map(|(id, fact)| Some((*id, self.host_view(*id, fact)?))).collect();
+        view.networks = self
+            .networks
+            .catalog()
+            .iter()
+            .map(|(id, spec)| {
+                let mtu = spec.options.get(MTU_OPTION).and_then(|text| text.parse().ok());
+                let mtu = mtu.unwrap_or_else(|| shoal_planner::mtu_default(self.local.underlay_mtu));
+                (id, NetworkView { vni: spec.vni, mtu })
+            })
+            .collect();
         for endpoint in self.networks.endpoints().filter(|endpoint| endpoint.stage != Stage::Created) {
             let (network, v4, v6, mac) = (endpoint.network, endpoint.v4, endpoint.v6, endpoint.mac);
             let (linked, joined) = (true, endpoint.stage == Stage::Joined);
@@ -134,10 +144,15 @@ impl Fabric {
     }
 
     fn host_view(&self, id: HostId, fact: &HostFact) -> Option<HostView> {
-        let family = |address: &&IpAddr| self.local.addresses.iter().any(|own| own.is_ipv4() == address.is_ipv4());
+        let family =
+            |address: &&IpAddr| self.local.addresses.iter().any(|own| own.is_ipv4() == address.is_ipv4());
         let address = fact.addresses.iter().find(family).or(fact.addresses.first())?;
         let path_mtu = self.path_mtus.get(&id).copied();
-        Some(HostView { address: *address, underlay_mtu: fact.underlay_mtu.min(self.local.underlay_mtu), path_mtu })
+        Some(HostView {
+            address: *address,
+            underlay_mtu: fact.underlay_mtu.min(self.local.underlay_mtu),
+            path_mtu,
+        })
     }
 
     fn probe_view(&self, hosts: &BTreeMap<HostId, HostView>) -> Option<ProbeView> {

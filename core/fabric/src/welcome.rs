@@ -61,7 +61,8 @@ impl Fabric {
         let certificate = Certificate::issue_by_root(root, Claim { fabric, key, name, from: at.wall });
         let vouched = vec![(self.me, key)];
         let identity = Identity { fabric, root_public: root.public(), certificate, vouched };
-        let save = Effect::Save { writes: vec![(Identity::KEY.to_vec(), Some(identity.encode()))], durable: true };
+        let save =
+            Effect::Save { writes: vec![(Identity::KEY.to_vec(), Some(identity.encode()))], durable: true };
         let mut effects = vec![save];
         effects.extend(self.become_member(identity, [], at)?);
         Ok(afresh(effects))
@@ -80,7 +81,8 @@ impl Fabric {
         vouched.push((self.me, self.key.public()));
         let certificate = introduction.certificate;
         let identity = Identity { fabric: certificate.fabric, root_public, certificate, vouched };
-        let save = Effect::Save { writes: vec![(Identity::KEY.to_vec(), Some(identity.encode()))], durable: true };
+        let save =
+            Effect::Save { writes: vec![(Identity::KEY.to_vec(), Some(identity.encode()))], durable: true };
         let mut effects = vec![save];
         effects.extend(self.become_member(identity, [], at)?);
         for message in &welcome.facts {
@@ -100,7 +102,9 @@ impl Fabric {
         let (mut rest, mut lost) = (Vec::new(), Vec::new());
         for effect in received {
             match effect {
-                shoal_facts::Effect::Notice(shoal_facts::Notice::Restored { lost: old, .. }) => lost.extend(old),
+                shoal_facts::Effect::Notice(shoal_facts::Notice::Restored { lost: old, .. }) => {
+                    lost.extend(old);
+                }
                 other => rest.push(other),
             }
         }
@@ -180,7 +184,10 @@ impl Fabric {
         self.seed = shoal_networks::Dice::new(self.seed).roll();
         self.networks = shoal_networks::Networks::new(self.me, self.seed);
         self.path_mtus.clear();
-        effects.push(Effect::Save { writes: records.into_iter().map(|key| (key, None)).collect(), durable: true });
+        effects.push(Effect::Save {
+            writes: records.into_iter().map(|key| (key, None)).collect(),
+            durable: true,
+        });
         effects.push(Effect::Certificate(None));
         effects.push(Effect::ProjectSoon);
         Ok(effects)
@@ -219,7 +226,9 @@ impl Fabric {
         for (network, pool) in pools {
             let want = shoal_ipam::Want::Run { count: u32::MAX, waiting: true };
             for _ in 0..GIFTS_MAX {
-                let Ok(gift) = self.networks.ipam_mut().give(network, pool, heir, want, at.now) else { break };
+                let Ok(gift) = self.networks.ipam_mut().give(network, pool, heir, want, at.now) else {
+                    break;
+                };
                 gifts.push(Fact::Gift(gift));
             }
         }
@@ -243,14 +252,22 @@ impl Fabric {
         let Some(member) = &mut self.member else { return Vec::new() };
         member.identity.certificate = certificate.clone();
         let writes = vec![(Identity::KEY.to_vec(), Some(member.identity.encode()))];
-        let mut effects = vec![Effect::Save { writes, durable: true }, Effect::Certificate(Some(certificate))];
+        let mut effects =
+            vec![Effect::Save { writes, durable: true }, Effect::Certificate(Some(certificate))];
         effects.extend(self.publish_myself(at));
         saves_first(effects)
     }
 
     /// The addresses or the name of this machine changed.
-    pub fn set_local(&mut self, name: HostName, addresses: Vec<IpAddr>, underlay_mtu: u16, at: At) -> Vec<Effect> {
-        let same = (&self.local.name, &self.local.addresses, self.local.underlay_mtu) == (&name, &addresses, underlay_mtu);
+    pub fn set_local(
+        &mut self,
+        name: HostName,
+        addresses: Vec<IpAddr>,
+        underlay_mtu: u16,
+        at: At,
+    ) -> Vec<Effect> {
+        let same = (&self.local.name, &self.local.addresses, self.local.underlay_mtu)
+            == (&name, &addresses, underlay_mtu);
         if same {
             return Vec::new();
         }
@@ -267,7 +284,8 @@ impl Fabric {
         at: At,
     ) -> Result<Vec<Effect>, String> {
         let signer = Arc::new(FactsSigner(Arc::clone(&self.key)));
-        let facts = Facts::new(self.me, signer, stored, self.seed, at.now).map_err(|error| error.to_string())?;
+        let facts =
+            Facts::new(self.me, signer, stored, self.seed, at.now).map_err(|error| error.to_string())?;
         let trust = TrustView {
             fabric: identity.fabric,
             root_public: identity.root_public,
@@ -309,7 +327,8 @@ impl Fabric {
     /// Feeds facts that were held before into the views made of them.
     fn take_up_facts(&mut self) {
         let Some(member) = &self.member else { return };
-        let held = member.facts.iter_prefix(b"").map(|(author, key, value)| (author, Fact::decode(key, value)));
+        let held =
+            member.facts.iter_prefix(b"").map(|(author, key, value)| (author, Fact::decode(key, value)));
         let held: Vec<_> = held.filter_map(|(author, fact)| Some((author, fact.ok()?))).collect();
         for (author, fact) in held {
             self.networks.learn(author, fact);
@@ -321,7 +340,13 @@ impl Fabric {
         let host = HostFact {
             fabric: member.identity.fabric,
             name: self.local.name.clone(),
-            addresses: self.local.addresses.iter().copied().take(shoal_schema::limit::ADDRESSES_MAX).collect(),
+            addresses: self
+                .local
+                .addresses
+                .iter()
+                .copied()
+                .take(shoal_schema::limit::ADDRESSES_MAX)
+                .collect(),
             quic_port: self.local.quic_port,
             tunnel_port: self.local.tunnel.port,
             underlay_mtu: self.local.underlay_mtu,

@@ -130,7 +130,11 @@ mod tests {
 
     #[test]
     fn the_last_writer_wins_in_any_order_of_arrival() {
-        let edits = [(host(1), fact(9, 10, Some("a"))), (host(2), fact(9, 20, Some("b"))), (host(3), fact(9, 15, None))];
+        let edits = [
+            (host(1), fact(9, 10, Some("a"))),
+            (host(2), fact(9, 20, Some("b"))),
+            (host(3), fact(9, 15, None)),
+        ];
         for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
             let mut catalog = Catalog::default();
             for at in order {

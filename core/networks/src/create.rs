@@ -56,7 +56,8 @@ impl Networks {
         }
         let mut subnets = Vec::new();
         for wanted in &request.subnets {
-            let (prefix, gateway, dynamic) = self.explicit_subnet(wanted.prefix, wanted.gateway, wanted.dynamic)?;
+            let (prefix, gateway, dynamic) =
+                self.explicit_subnet(wanted.prefix, wanted.gateway, wanted.dynamic)?;
             check_reserved(prefix, gateway, &wanted.reserved)?;
             subnets.push(Subnet { prefix, gateway, dynamic, reserved: wanted.reserved.clone() });
         }
@@ -106,7 +107,9 @@ impl Networks {
         effects: &mut Vec<Effect>,
     ) -> Result<NetworkId, Refusal> {
         let Some((id, _)) = self.catalog.by_name(name) else {
-            return Err(Refusal(format!("the fabric has no network \"{name}\": \"shoal network list\" shows them")));
+            return Err(Refusal(format!(
+                "the fabric has no network \"{name}\": \"shoal network list\" shows them"
+            )));
         };
         if let Some(user) = self.any_user(id) {
             return Err(Refusal(format!(
@@ -123,7 +126,9 @@ impl Networks {
     /// A container that is attached to a network, stopped or not, with its host.
     pub(crate) fn any_user(&self, id: NetworkId) -> Option<String> {
         let by_use = self.uses_of(id).find_map(|(host, fact)| {
-            fact.containers.first().map(|container| format!("container \"{container}\" on host {}", self.host_name(host)))
+            fact.containers
+                .first()
+                .map(|container| format!("container \"{container}\" on host {}", self.host_name(host)))
         });
         let mine = || {
             let endpoint = self.endpoints.values().find(|endpoint| endpoint.network == id)?;
@@ -162,7 +167,10 @@ impl Networks {
         internal: bool,
     ) -> Result<NetworkSpec, Refusal> {
         if subnets.len() > SUBNETS_MAX {
-            return Err(Refusal(format!("a network has at most {SUBNETS_MAX} subnets, {} were given", subnets.len())));
+            return Err(Refusal(format!(
+                "a network has at most {SUBNETS_MAX} subnets, {} were given",
+                subnets.len()
+            )));
         }
         subnets.sort_by_key(|subnet| matches!(subnet.prefix, IpNet::V6(_)));
         let hosts: BTreeSet<HostId> = self.hosts.keys().copied().collect();
@@ -217,7 +225,8 @@ impl Networks {
             return Ok((prefix, first_address(prefix), None));
         }
         let by_hosts = self.taken.values().flatten().map(|taken| taken.prefix);
-        let by_networks = self.catalog.iter().flat_map(|(_, spec)| spec.subnets.iter().map(|subnet| subnet.prefix));
+        let by_networks =
+            self.catalog.iter().flat_map(|(_, spec)| spec.subnets.iter().map(|subnet| subnet.prefix));
         let by_drafts = self.pools.values().map(|pool| pool.prefix);
         let avoid: Vec<IpNet> = by_hosts.chain(by_networks).chain(by_drafts).collect();
         let pool = choose_default_pool(&avoid, self.dice.roll());
@@ -228,7 +237,8 @@ impl Networks {
     }
 
     fn add_default_subnets(&mut self, subnets: &mut Vec<Subnet>, v6: bool) -> Result<(), Refusal> {
-        let has = |subnets: &[Subnet], v6: bool| subnets.iter().any(|s| matches!(s.prefix, IpNet::V6(_)) == v6);
+        let has =
+            |subnets: &[Subnet], v6: bool| subnets.iter().any(|s| matches!(s.prefix, IpNet::V6(_)) == v6);
         for (wanted, family_v6) in [(subnets.is_empty() || !has(subnets, false), false), (v6, true)] {
             if wanted && !has(subnets, family_v6) {
                 let (prefix, gateway, dynamic) = self.default_subnet(family_v6)?;
@@ -236,16 +246,25 @@ impl Networks {
             }
         }
         for (at, subnet) in subnets.iter().enumerate() {
-            let overlaps = |other: &&Subnet| other.prefix.contains(&subnet.prefix) || subnet.prefix.contains(&other.prefix);
+            let overlaps = |other: &&Subnet| {
+                other.prefix.contains(&subnet.prefix) || subnet.prefix.contains(&other.prefix)
+            };
             if let Some(other) = subnets[..at].iter().find(overlaps) {
-                return Err(Refusal(format!("subnets {} and {} of one network overlap", other.prefix, subnet.prefix)));
+                return Err(Refusal(format!(
+                    "subnets {} and {} of one network overlap",
+                    other.prefix, subnet.prefix
+                )));
             }
         }
         Ok(())
     }
 }
 
-fn check_reserved(prefix: IpNet, gateway: IpAddr, reserved: &BTreeMap<String, IpAddr>) -> Result<(), Refusal> {
+fn check_reserved(
+    prefix: IpNet,
+    gateway: IpAddr,
+    reserved: &BTreeMap<String, IpAddr>,
+) -> Result<(), Refusal> {
     for (name, address) in reserved {
         if !prefix.contains(address) {
             return Err(Refusal(format!("reserved address {name}={address} lies outside subnet {prefix}")));

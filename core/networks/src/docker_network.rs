@@ -8,7 +8,9 @@ use shoal_types::{NetworkId, NetworkName, PoolIndex, Stamp};
 use crate::pool::{network_option, save};
 use crate::record::{DockerRecord, Naming, PoolRecord, Record};
 use crate::work::Job;
-use crate::{ADDRESS_SPACES, At, DockerNetworkId, Effect, EngineRequest, EngineView, Networks, PoolData, PoolId};
+use crate::{
+    ADDRESS_SPACES, At, DockerNetworkId, Effect, EngineRequest, EngineView, Networks, PoolData, PoolId,
+};
 use crate::{Refusal, Reply, sentence};
 
 impl Networks {
@@ -57,8 +59,10 @@ impl Networks {
     fn claim(&self, data: &[PoolData], name: Option<&NetworkName>) -> Result<Vec<PoolRecord>, Refusal> {
         let find = |wanted: &PoolData| {
             let gateway = |pool: &PoolRecord| wanted.gateway.is_none_or(|gateway| gateway == pool.gateway);
-            let fits = |pool: &&PoolRecord| pool.claimed.is_none() && pool.prefix == wanted.pool && gateway(pool);
-            let others = |pool: &PoolRecord| name.is_some() && pool.name.is_some() && pool.name.as_ref() != name;
+            let fits =
+                |pool: &&PoolRecord| pool.claimed.is_none() && pool.prefix == wanted.pool && gateway(pool);
+            let others =
+                |pool: &PoolRecord| name.is_some() && pool.name.is_some() && pool.name.as_ref() != name;
             // The latest request is the one dockerd has just made; an older equal one was left by a dockerd that died.
             let fitting = self.pools.values().filter(fits).filter(|pool| !others(pool));
             fitting.max_by_key(|pool| (pool.name.as_ref() == name, pool.requested)).cloned()
@@ -80,7 +84,9 @@ impl Networks {
         if self.dockers.values().any(|docker| docker.network == network && docker.naming == Naming::Settled) {
             return Err(Refusal(format!("network \"{}\" of the fabric is on this host already", spec.name)));
         }
-        if pools.len() != spec.subnets.len() || pools.iter().any(|pool| pool.network.is_none_or(|(id, _)| id != network)) {
+        if pools.len() != spec.subnets.len()
+            || pools.iter().any(|pool| pool.network.is_none_or(|(id, _)| id != network))
+        {
             return Err(Refusal(format!(
                 "network \"{0}\" of the fabric has {1} subnets, this one was given others: run \"shoal network create {0}\"",
                 spec.name,
@@ -109,18 +115,27 @@ impl Networks {
             pool.network = Some((network, PoolIndex(index)));
         }
         let placeholder = || "unnamed".parse().map_err(|error| Refusal(format!("{error}")));
-        let spec = self.spec(name.map_or_else(placeholder, Ok)?, subnets, options, BTreeMap::new(), internal)?;
+        let spec =
+            self.spec(name.map_or_else(placeholder, Ok)?, subnets, options, BTreeMap::new(), internal)?;
         Ok((network, Naming::Pending(tellable(network, &spec)?)))
     }
 
     /// The engine told a network's name and labels.
     pub(crate) fn named(&mut self, view: &EngineView, at: At, effects: &mut Vec<Effect>) {
         let Some(mut record) = self.dockers.get(&view.docker).cloned() else { return };
+        if !record.listed && self.is_mistaken(&record, view) {
+            let sentence = sentence::mistaken(view);
+            effects.push(Effect::Notice(sentence.clone()));
+            self.part(&mut record, effects);
+            record.naming = Naming::Refused(sentence);
+        }
         record.listed = true;
         if let Naming::Pending(bytes) = &record.naming {
             record.naming = match draft_spec(record.network, bytes) {
                 Some(spec) => self.settle(record.network, spec, view, at, effects),
-                None => Naming::Refused("its definition on disk is damaged: remove the network and make it again".into()),
+                None => Naming::Refused(
+                    "its definition on disk is damaged: remove the network and make it again".into(),
+                ),
             };
         }
         if self.dockers.get(&view.docker) != Some(&record) {
@@ -129,6 +144,25 @@ impl Networks {
             self.dockers.insert(view.docker.clone(), record);
             effects.extend(self.tell_use(network));
         }
+    }
+
+    /// Whether the engine's network got the pools that the fabric's network was about to get: someone made one with the
+    /// same subnets, under another name, at the same moment.
+    fn is_mistaken(&self, record: &DockerRecord, view: &EngineView) -> bool {
+        let Some(spec) = self.catalog.get(record.network) else { return false };
+        let settled = record.naming == Naming::Settled;
+        settled && spec.name != view.name && self.name_by_option(&view.docker, spec).is_none()
+    }
+
+    /// Takes an engine's network off the fabric's network it was mistaken for, which is then made beside it.
+    fn part(&mut self, record: &mut DockerRecord, effects: &mut Vec<Effect>) {
+        let own = |pool: &&PoolRecord| pool.claimed.as_ref() == Some(&record.docker);
+        let pools: Vec<PoolRecord> = self.pools.values().filter(own).cloned().collect();
+        for pool in pools {
+            self.keep_pool(PoolRecord { claimed: None, ..pool }, effects);
+        }
+        self.drop_endpoints_of(&record.docker, effects);
+        record.network = NetworkId::new(self.dice.id());
     }
 
     fn settle(
@@ -165,7 +199,12 @@ impl Networks {
     }
 
     /// Docker's rm and prune cannot be refused; they mean "off this host".
-    pub(crate) fn delete_docker_network(&mut self, docker: &DockerNetworkId, at: At, effects: &mut Vec<Effect>) -> Reply {
+    pub(crate) fn delete_docker_network(
+        &mut self,
+        docker: &DockerNetworkId,
+        at: At,
+        effects: &mut Vec<Effect>,
+    ) -> Reply {
         let Some(record) = self.dockers.get(docker).cloned() else { return Reply::Done };
         self.drop_docker_network(docker, effects);
         if matches!(record.naming, Naming::Refused(_)) {
@@ -188,7 +227,12 @@ impl Networks {
         let claimed = |pool: &&PoolRecord| pool.claimed.as_ref() == Some(docker);
         let pools: Vec<PoolId> = self.pools.values().filter(claimed).map(|pool| pool.id.clone()).collect();
         pools.iter().for_each(|pool| self.drop_pool(pool, effects));
-        let on_it: Vec<_> = self.endpoints.values().filter(|e| e.docker == *docker).map(|e| e.endpoint.clone()).collect();
+        self.drop_endpoints_of(docker, effects);
+    }
+
+    fn drop_endpoints_of(&mut self, docker: &DockerNetworkId, effects: &mut Vec<Effect>) {
+        let on_it: Vec<_> =
+            self.endpoints.values().filter(|e| e.docker == *docker).map(|e| e.endpoint.clone()).collect();
         for endpoint in on_it {
             self.delete_endpoint(&endpoint, effects);
         }

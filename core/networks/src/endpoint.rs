@@ -17,7 +17,7 @@ impl Networks {
     pub(crate) fn create_endpoint(
         &mut self,
         docker: &DockerNetworkId,
-        endpoint: EndpointId,
+        endpoint: &EndpointId,
         (v4, v6): (Option<IpNet>, Option<IpNet>),
         mac: Option<MacAddr>,
         effects: &mut Vec<Effect>,
@@ -31,25 +31,30 @@ impl Networks {
         let v6 = v6.and_then(|net| if let IpAddr::V6(address) = net.addr() { Some(address) } else { None });
         for address in v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6)) {
             if !self.leases.contains_key(&(network, address)) {
-                return Err(Refusal(format!("address {address} was not given out by shoal: start the container again")));
+                return Err(Refusal(format!(
+                    "address {address} was not given out by shoal: start the container again"
+                )));
             }
-            if let Some(other) = self.endpoint_at(network, address).filter(|other| other.endpoint != endpoint) {
+            if let Some(other) =
+                self.endpoint_at(network, address).filter(|other| other.endpoint != *endpoint)
+            {
                 let container = other.container.as_deref().unwrap_or_else(|| other.endpoint.short());
                 return Err(sentence::address_in_use(address, container));
             }
         }
-        let derived = derived_mac(v4, v6, &endpoint);
+        let derived = derived_mac(v4, v6, endpoint);
         let (mac, told) = mac.map_or((derived, Some(derived)), |given| (given, None));
         let (docker, stage, container) = (docker.clone(), Stage::Created, None);
-        let record = EndpointRecord { endpoint: endpoint.clone(), docker, network, v4, v6, mac, stage, container };
+        let record =
+            EndpointRecord { endpoint: endpoint.clone(), docker, network, v4, v6, mac, stage, container };
         for address in v4.map(IpAddr::V4).into_iter().chain(v6.map(IpAddr::V6)) {
             self.unclaimed_leases.remove(&(network, address));
         }
-        match self.endpoints.get(&endpoint) {
+        match self.endpoints.get(endpoint) {
             // A repeated call: what has been joined stays joined.
             Some(known) if (known.network, known.v4, known.v6, known.mac) == (network, v4, v6, mac) => {}
             _ => {
-                self.delete_endpoint(&endpoint, effects);
+                self.delete_endpoint(endpoint, effects);
                 self.keep_endpoint(record, effects);
             }
         }
@@ -62,7 +67,9 @@ impl Networks {
         endpoint: &EndpointId,
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Refusal> {
-        let unknown = || Refusal(format!("endpoint {} is not known to shoal: start the container again", endpoint.short()));
+        let unknown = || {
+            Refusal(format!("endpoint {} is not known to shoal: start the container again", endpoint.short()))
+        };
         let mut record = self.endpoints.get(endpoint).cloned().ok_or_else(unknown)?;
         let Some(spec) = self.catalog.get(record.network) else {
             let known = self.dockers.get(docker).ok_or_else(|| sentence::unknown_network(docker))?;
@@ -72,7 +79,9 @@ impl Networks {
             let v4 = record.v4.is_some_and(|address| prefix.contains(&IpAddr::V4(address)));
             v4 || record.v6.is_some_and(|address| prefix.contains(&IpAddr::V6(address)))
         };
-        let family = |prefix: &IpNet| if matches!(prefix, IpNet::V4(_)) { record.v4.is_some() } else { record.v6.is_some() };
+        let family = |prefix: &IpNet| {
+            if matches!(prefix, IpNet::V4(_)) { record.v4.is_some() } else { record.v6.is_some() }
+        };
         let others = spec.subnets.iter().map(|subnet| subnet.prefix).filter(|p| !own(p) && family(p));
         let routes = others.map(|destination| Route { destination }).collect();
         let no_gateway_bridge = spec.internal;
@@ -87,7 +96,9 @@ impl Networks {
     }
 
     pub(crate) fn leave(&mut self, endpoint: &EndpointId, effects: &mut Vec<Effect>) -> Reply {
-        if let Some(record) = self.endpoints.get(endpoint).filter(|record| record.stage == Stage::Joined).cloned() {
+        if let Some(record) =
+            self.endpoints.get(endpoint).filter(|record| record.stage == Stage::Joined).cloned()
+        {
             effects.push(Effect::Withdraw(FactKey::endpoint(record.network, endpoint)));
             self.keep_endpoint(EndpointRecord { stage: Stage::Left, ..record }, effects);
             effects.push(Effect::Project(endpoint.clone()));

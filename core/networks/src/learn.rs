@@ -104,7 +104,9 @@ impl Networks {
             match Record::decode(bytes) {
                 Some(Record::Pool(pool)) => drop(self.pools.insert(pool.id.clone(), pool)),
                 Some(Record::Docker(docker)) => drop(self.dockers.insert(docker.docker.clone(), docker)),
-                Some(Record::Endpoint(endpoint)) => drop(self.endpoints.insert(endpoint.endpoint.clone(), endpoint)),
+                Some(Record::Endpoint(endpoint)) => {
+                    drop(self.endpoints.insert(endpoint.endpoint.clone(), endpoint));
+                }
                 Some(Record::Off(network)) => drop(self.off.insert(network)),
                 Some(Record::Lease(lease)) => {
                     let network = lease.network;

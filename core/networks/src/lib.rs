@@ -110,15 +110,19 @@ impl Networks {
             Verb::RequestAddress { pool, address, gateway } => {
                 self.request_address(&pool, address, gateway, at, &mut effects)
             }
-            Verb::ReleaseAddress { pool, address } => Ok(self.release_address(&pool, address, at, &mut effects)),
+            Verb::ReleaseAddress { pool, address } => {
+                Ok(self.release_address(&pool, address, at, &mut effects))
+            }
             Verb::CreateNetwork { network, options, internal, pools } => {
                 self.create_docker_network(network, options, internal, &pools, at, &mut effects)
             }
             Verb::DeleteNetwork { network } => Ok(self.delete_docker_network(&network, at, &mut effects)),
             Verb::CreateEndpoint { network, endpoint, v4, v6, mac } => {
-                self.create_endpoint(&network, endpoint, (v4, v6), mac, &mut effects)
+                self.create_endpoint(&network, &endpoint, (v4, v6), mac, &mut effects)
             }
-            Verb::DeleteEndpoint { network: _, endpoint } => Ok(self.delete_endpoint(&endpoint, &mut effects)),
+            Verb::DeleteEndpoint { network: _, endpoint } => {
+                Ok(self.delete_endpoint(&endpoint, &mut effects))
+            }
             Verb::Join { network, endpoint, sandbox: _ } => self.join(&network, &endpoint, &mut effects),
             Verb::Leave { network: _, endpoint } => Ok(self.leave(&endpoint, &mut effects)),
             Verb::EndpointInfo { network: _, endpoint } => Ok(self.endpoint_info(&endpoint)),
@@ -182,7 +186,13 @@ impl Networks {
         let endpoints = self.endpoints.values().cloned().map(Record::Endpoint);
         let leases = self.leases.values().cloned().map(Record::Lease);
         let off = self.off.iter().copied().map(Record::Off);
-        let keys = pools.chain(dockers).chain(endpoints).chain(leases).chain(off).map(|record| record.key()).collect();
+        let keys = pools
+            .chain(dockers)
+            .chain(endpoints)
+            .chain(leases)
+            .chain(off)
+            .map(|record| record.key())
+            .collect();
         (self.pools, self.dockers, self.endpoints) = Default::default();
         (self.leases, self.off, self.unclaimed_leases, self.doubts) = Default::default();
         keys

@@ -28,10 +28,13 @@ impl Networks {
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Refusal> {
         self.expire_unclaimed_pools(at, effects);
-        let name = network_option(options)?.or_else(|| self.name_being_created(pool));
+        let option = network_option(options)?;
+        let name = option.clone().or_else(|| self.name_being_created(pool));
         let bound = name.as_ref().and_then(|name| self.catalog.by_name(name)).map(|(id, _)| id);
         let record = match (bound, name) {
-            (Some(network), Some(name)) => self.bound_pool(network, &name, pool, v6, at)?,
+            (Some(network), Some(name)) => {
+                PoolRecord { name: option, ..self.bound_pool(network, &name, pool, v6, at)? }
+            }
             (_, name) => self.draft_pool(name, pool, sub_pool, v6, at)?,
         };
         effects.push(save(&Record::Pool(record.clone())));
@@ -67,7 +70,9 @@ impl Networks {
         let asked_before = |index: u8| known(index).is_some_and(|pool| pool.claimed.is_none());
         let found = match pool {
             Some(prefix) => subnets.clone().find(|(_, subnet)| subnet.prefix == prefix.trunc()),
-            None => subnets.clone().find(|(index, _)| !asked_before(*index)).or_else(|| subnets.clone().next()),
+            None => {
+                subnets.clone().find(|(index, _)| !asked_before(*index)).or_else(|| subnets.clone().next())
+            }
         };
         if let Some((index, subnet)) = found.filter(|_| pool.is_none())
             && known(index).is_some_and(|pool| pool.requests >= REQUESTS_MAX)
@@ -122,7 +127,8 @@ impl Networks {
             Some(prefix) => self.explicit_subnet(prefix, None, sub_pool)?,
             None => self.default_subnet(v6)?,
         };
-        let equal = |other: &PoolRecord| other.claimed.is_none() && other.prefix == prefix && other.name.is_none();
+        let equal =
+            |other: &PoolRecord| other.claimed.is_none() && other.prefix == prefix && other.name.is_none();
         if name.is_none() && self.pools.values().any(equal) {
             return Err(sentence::equal_pool_pending(prefix));
         }
@@ -201,10 +207,16 @@ impl Networks {
         effects: &mut Vec<Effect>,
     ) -> Result<IpAddr, Refusal> {
         let Some(address) = wish else {
-            return Err(Refusal(format!("no network has been made of pool {} yet: it gives no addresses", pool.prefix)));
+            return Err(Refusal(format!(
+                "no network has been made of pool {} yet: it gives no addresses",
+                pool.prefix
+            )));
         };
         if address == pool.gateway {
-            return Err(Refusal(format!("{address} is the gateway of {}: reserve another address", pool.prefix)));
+            return Err(Refusal(format!(
+                "{address} is the gateway of {}: reserve another address",
+                pool.prefix
+            )));
         }
         if pool.network.is_some() && !pool.reserved.contains(&address) {
             return Err(Refusal(format!("{address} is not reserved in this network of the fabric")));
@@ -295,7 +307,8 @@ impl Networks {
     }
 
     fn expire_unclaimed_pools(&mut self, at: At, effects: &mut Vec<Effect>) {
-        let old = |pool: &&PoolRecord| pool.claimed.is_none() && at.wall.since(pool.requested) > UNCLAIMED_POOL_TTL;
+        let old =
+            |pool: &&PoolRecord| pool.claimed.is_none() && at.wall.since(pool.requested) > UNCLAIMED_POOL_TTL;
         let expired: Vec<PoolId> = self.pools.values().filter(old).map(|pool| pool.id.clone()).collect();
         for id in expired {
             self.drop_pool(&id, effects);

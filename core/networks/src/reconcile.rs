@@ -29,7 +29,8 @@ impl Networks {
     /// Everything that should be done by now. Call it after facts changed, after reports and when
     /// [`Networks::next_retry`] has come.
     pub fn reconcile(&mut self, at: At) -> Vec<Effect> {
-        let mut effects: Vec<Effect> = std::mem::take(&mut self.notices).into_iter().map(Effect::Notice).collect();
+        let mut effects: Vec<Effect> =
+            std::mem::take(&mut self.notices).into_iter().map(Effect::Notice).collect();
         self.settle_names(at, &mut effects);
         self.give_way_on_vni(at, &mut effects);
         self.ask_engine(at, &mut effects);
@@ -57,19 +58,21 @@ impl Networks {
     fn wanted(&self) -> BTreeMap<Job, EngineRequest> {
         let here: BTreeSet<NetworkId> = self.dockers.values().map(|docker| docker.network).collect();
         let nameless = self.catalog.name_clashes();
-        let missing = self.catalog.iter().filter(|(id, _)| {
-            !self.off.contains(id) && !here.contains(id) && !nameless.contains_key(id)
-        });
+        let missing = self
+            .catalog
+            .iter()
+            .filter(|(id, _)| !self.off.contains(id) && !here.contains(id) && !nameless.contains_key(id));
         let create = missing.map(|(id, spec)| {
             let network = EngineNetwork { id, spec: spec.clone() };
             (Job::Create(id), EngineRequest::Create(Box::new(network)))
         });
         let deleted = self.dockers.values().filter(|docker| self.catalog.is_deleted(docker.network));
-        let remove = deleted.map(|it| {
-            (Job::Remove(it.docker.clone()), EngineRequest::Remove(it.network, it.docker.clone()))
-        });
+        let remove = deleted
+            .map(|it| (Job::Remove(it.docker.clone()), EngineRequest::Remove(it.network, it.docker.clone())));
         let unseen = self.dockers.values().filter(|docker| {
-            matches!(docker.naming, Naming::Pending(_)) || !docker.listed || self.doubts.contains_key(&docker.docker)
+            matches!(docker.naming, Naming::Pending(_))
+                || !docker.listed
+                || self.doubts.contains_key(&docker.docker)
         });
         let read = unseen.map(|it| (Job::Read(it.docker.clone()), EngineRequest::Read(it.docker.clone())));
         create.chain(remove).chain(read).collect()
@@ -133,7 +136,8 @@ impl Networks {
 
     /// "Off this host" ends with the network.
     fn forget_deleted_offs(&mut self, effects: &mut Vec<Effect>) {
-        let gone: Vec<NetworkId> = self.off.iter().filter(|id| self.catalog.is_deleted(**id)).copied().collect();
+        let gone: Vec<NetworkId> =
+            self.off.iter().filter(|id| self.catalog.is_deleted(**id)).copied().collect();
         for network in gone {
             self.off.remove(&network);
             effects.push(Effect::Save(Record::Off(network).key(), None));

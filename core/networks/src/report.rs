@@ -13,7 +13,9 @@ use shoal_types::{Moment, NetworkId, PoolIndex, WallTime};
 use crate::pool::save;
 use crate::record::{Naming, Record};
 use crate::work::Job;
-use crate::{At, DockerNetworkId, DockerRecord, Effect, EngineReport, EngineRequest, EngineView, Networks, sentence};
+use crate::{
+    At, DockerNetworkId, DockerRecord, Effect, EngineReport, EngineRequest, EngineView, Networks, sentence,
+};
 
 /// How long after CreateNetwork the engine may still not know its own network.
 const NOT_YET_MAX: Duration = Duration::from_secs(10);
@@ -25,7 +27,9 @@ impl Networks {
         match report {
             EngineReport::Read(docker, view) => self.read(&docker, view, at, &mut effects),
             EngineReport::Created(network, result) => self.created(network, result, at, &mut effects),
-            EngineReport::Removed(network, docker, result) => self.removed(network, &docker, result, at, &mut effects),
+            EngineReport::Removed(network, docker, result) => {
+                self.removed(network, &docker, result, at, &mut effects);
+            }
             EngineReport::Listed(views) => self.listed(&views, at, &mut effects),
             EngineReport::Containers(docker, names) => {
                 if let Some(network) = self.dockers.get(&docker).map(|record| record.network) {
@@ -40,7 +44,13 @@ impl Networks {
         effects
     }
 
-    fn read(&mut self, docker: &DockerNetworkId, view: Option<EngineView>, at: At, effects: &mut Vec<Effect>) {
+    fn read(
+        &mut self,
+        docker: &DockerNetworkId,
+        view: Option<EngineView>,
+        at: At,
+        effects: &mut Vec<Effect>,
+    ) {
         let job = Job::Read(docker.clone());
         if let Some(view) = view {
             self.work.done(&job);
@@ -159,13 +169,21 @@ impl Networks {
         let naming = Naming::Settled;
         let record = DockerRecord { docker: docker.clone(), network, naming, listed: true };
         effects.push(save(&Record::Docker(record.clone())));
-        effects.push(Effect::Notice(format!("network \"{name}\" of Docker was taken up again: its records were lost")));
+        effects.push(Effect::Notice(format!(
+            "network \"{name}\" of Docker was taken up again: its records were lost"
+        )));
         self.dockers.insert(docker.clone(), record);
         self.adopt_pools(network, &docker, at.wall, effects);
         effects.extend(self.tell_use(network));
     }
 
-    fn adopt_pools(&mut self, network: NetworkId, docker: &DockerNetworkId, wall: WallTime, effects: &mut Vec<Effect>) {
+    fn adopt_pools(
+        &mut self,
+        network: NetworkId,
+        docker: &DockerNetworkId,
+        wall: WallTime,
+        effects: &mut Vec<Effect>,
+    ) {
         let subnets = self.catalog.get(network).map(|spec| spec.subnets.as_slice()).unwrap_or_default();
         let prefixes: Vec<_> = subnets.iter().map(|subnet| subnet.prefix).collect();
         for prefix in prefixes {

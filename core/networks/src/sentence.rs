@@ -32,7 +32,9 @@ pub(crate) fn unknown_network(docker: &str) -> Refusal {
 
 /// The network's name has not been read from the engine yet.
 pub(crate) fn name_pending() -> Refusal {
-    Refusal("the network was made a moment ago and its name has not been read from Docker yet: try again".into())
+    Refusal(
+        "the network was made a moment ago and its name has not been read from Docker yet: try again".into(),
+    )
 }
 
 /// The fabric has this name for another network.
@@ -41,6 +43,16 @@ pub(crate) fn name_in_use(name: &NetworkName, docker: &str) -> String {
     format!(
         "the fabric already has a network \"{name}\", and this one was made beside it: remove it with \"docker network rm \
          {short}\"; \"shoal network create {name}\" puts the fabric's network on this host"
+    )
+}
+
+/// A network of another name took the pools of one that was being put on this host.
+pub(crate) fn mistaken(view: &crate::EngineView) -> String {
+    let short: String = view.docker.chars().take(12).collect();
+    format!(
+        "network \"{}\" was made while the fabric's network with the same subnet was put on this host: remove it with \
+         \"docker network rm {short}\" and make it again",
+        view.name
     )
 }
 
@@ -56,7 +68,9 @@ pub(crate) fn outnamed(name: &NetworkName, docker: &str, creator: &str) -> Strin
 
 /// A network that lost its name is used nowhere any more.
 pub(crate) fn nameless_deleted(name: &NetworkName) -> String {
-    format!("of two networks called \"{name}\" the one that lost the name is used nowhere any more and was deleted")
+    format!(
+        "of two networks called \"{name}\" the one that lost the name is used nowhere any more and was deleted"
+    )
 }
 
 /// The engine's network of that name is another one of the fabric.
@@ -96,12 +110,16 @@ pub(crate) fn never_seen(docker: &str) -> String {
 
 /// Other hosts could not read the network's definition.
 pub(crate) fn cannot_tell(name: &str, error: &shoal_schema::DecodeError) -> Refusal {
-    Refusal(format!("network {name} cannot be told to the other hosts: {error}; give it fewer or shorter options and labels"))
+    Refusal(format!(
+        "network {name} cannot be told to the other hosts: {error}; give it fewer or shorter options and labels"
+    ))
 }
 
 /// An address of a container that still exists.
 pub(crate) fn address_in_use(address: IpAddr, container: &str) -> Refusal {
-    Refusal(format!("address {address} is in use by container \"{container}\" on this host: choose another one"))
+    Refusal(format!(
+        "address {address} is in use by container \"{container}\" on this host: choose another one"
+    ))
 }
 
 /// dockerd refuses the pool and asks again and again.
@@ -122,7 +140,12 @@ pub(crate) fn equal_pool_pending(prefix: IpNet) -> Refusal {
 
 impl Networks {
     /// Why an address cannot be had.
-    pub(crate) fn no_address(&self, name: &NetworkName, error: &AllocateError, wish: Option<IpAddr>) -> Refusal {
+    pub(crate) fn no_address(
+        &self,
+        name: &NetworkName,
+        error: &AllocateError,
+        wish: Option<IpAddr>,
+    ) -> Refusal {
         let wished = wish.map_or_else(|| "an address".into(), |address| address.to_string());
         Refusal(match error {
             AllocateError::OwnedBy { owner: host, .. } => format!(
@@ -151,7 +174,9 @@ impl Networks {
                 self.host_name(*author)
             ),
             Notice::PrefixChanged { kept, ignored, .. } => {
-                format!("an edit changed subnet {kept} to {ignored}; it was ignored: a network's subnets are fixed")
+                format!(
+                    "an edit changed subnet {kept} to {ignored}; it was ignored: a network's subnets are fixed"
+                )
             }
         }
     }

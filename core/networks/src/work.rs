@@ -87,7 +87,8 @@ impl Work {
 
     /// Something changed in the engine: creations that wait for their next try need wait no longer.
     pub(crate) fn hurry(&mut self, now: Moment) {
-        let waiting = |(job, attempt): &(&Job, &mut Attempt)| matches!(job, Job::Create(_)) && !attempt.under_way;
+        let waiting =
+            |(job, attempt): &(&Job, &mut Attempt)| matches!(job, Job::Create(_)) && !attempt.under_way;
         self.attempts.iter_mut().filter(waiting).for_each(|(_, attempt)| attempt.due = attempt.due.min(now));
     }
 

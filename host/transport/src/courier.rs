@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::dial;
+use crate::dial::{self, Unreached};
 use crate::greet;
 use crate::link::Link;
 use crate::outbox::{Kind, Parcel};
 use crate::peer::Peer;
 use crate::shared::{Shared, send_packet};
+use crate::wire::Code;
 
 /// Runs until aborted.
 pub(crate) async fn run(shared: Arc<Shared>, peer: Arc<Peer>) {
@@ -50,9 +51,26 @@ async fn connected(shared: &Arc<Shared>, peer: &Arc<Peer>) -> Result<(), String>
 
 async fn dial_and_admit(shared: Arc<Shared>, peer: Arc<Peer>) -> Result<(), String> {
     let reached = dial::reach(&shared, &peer.addresses(), Some(peer.host)).await;
-    let reached = reached.map_err(|unreached| unreached.to_string())?;
+    let reached = match reached {
+        Ok(reached) => reached,
+        Err(unreached) => return Err(unreachable(&shared, unreached).await),
+    };
     let link = greet::as_dialler(&shared, reached).await?;
     shared.admit(link).await
+}
+
+/// Why a peer was not reached. If another host answers at its address, that one's certificate is heard too: a foreign
+/// one is refused in a sentence on both sides, a member's says that an address moved.
+async fn unreachable(shared: &Arc<Shared>, unreached: Unreached) -> String {
+    let sentence = unreached.to_string();
+    let Unreached::OtherHost(_, reached) = unreached else { return sentence };
+    match greet::as_dialler(shared, *reached).await {
+        Ok(link) => {
+            link.close(Code::Bye, "another host was expected at this address");
+            sentence
+        }
+        Err(refusal) => format!("{sentence}: {refusal}"),
+    }
 }
 
 async fn deliver(shared: &Arc<Shared>, peer: &Arc<Peer>, parcel: Parcel) {

@@ -11,7 +11,6 @@ use tokio::task::JoinSet;
 use crate::link::ending;
 use crate::shared::Shared;
 use crate::tls;
-use crate::wire::Code;
 
 /// Addresses that are tried, at most.
 const ADDRESSES_MAX: usize = 8;
@@ -40,8 +39,8 @@ pub(crate) enum Unreached {
     Undialable(SocketAddr, ConnectError),
     #[error("at {0}: {why}", why = ending(.1).why)]
     Ended(SocketAddr, ConnectionError),
-    #[error("at {0} answers host {other}, not the one expected", other = .1.short())]
-    OtherHost(SocketAddr, HostId),
+    #[error("at {0} answers host {other}, not the one expected", other = host_id_of(&.1.key).short())]
+    OtherHost(SocketAddr, Box<Reached>),
     #[error("at {0} answers something that shows no key")]
     NoKey(SocketAddr),
 }
@@ -62,24 +61,28 @@ pub(crate) async fn reach(
         });
     }
     // Attempts that are still under way are dropped on return, which closes them.
-    tokio::time::timeout(shared.config.limits.dial_timeout, first_success(&mut attempts))
-        .await
-        .unwrap_or(Err(None))
-        .map_err(|failure| failure.unwrap_or(Unreached::Silent(first)))
+    let mut told = None;
+    let success = first_success(&mut attempts, &mut told);
+    match tokio::time::timeout(shared.config.limits.dial_timeout, success).await {
+        Ok(Some(reached)) => Ok(reached),
+        _ => Err(told.unwrap_or(Unreached::Silent(first))),
+    }
 }
 
+/// The first attempt that succeeds. `told` gets the failure that says most: another host at the address, else the last.
 async fn first_success(
     attempts: &mut JoinSet<Result<Reached, Unreached>>,
-) -> Result<Reached, Option<Unreached>> {
-    let mut last = None;
+    told: &mut Option<Unreached>,
+) -> Option<Reached> {
     while let Some(outcome) = attempts.join_next().await {
         match outcome {
-            Ok(Ok(reached)) => return Ok(reached),
-            Ok(Err(failure)) => last = Some(failure),
+            Ok(Ok(reached)) => return Some(reached),
+            Ok(Err(_)) if matches!(told, Some(Unreached::OtherHost(..))) => {}
+            Ok(Err(failure)) => *told = Some(failure),
             Err(_) => {}
         }
     }
-    Err(last)
+    None
 }
 
 async fn attempt(
@@ -94,10 +97,9 @@ async fn attempt(
         error => Unreached::Ended(address, error),
     })?;
     let key = tls::peer_key(&connection).ok_or(Unreached::NoKey(address))?;
-    let host = host_id_of(&key);
-    if expected.is_some_and(|expected| expected != host) {
-        connection.close(Code::Bye.number(), b"another host was expected at this address");
-        return Err(Unreached::OtherHost(address, host));
+    let reached = Reached { connection, key };
+    if expected.is_some_and(|expected| expected != host_id_of(&key)) {
+        return Err(Unreached::OtherHost(address, Box::new(reached)));
     }
-    Ok(Reached { connection, key })
+    Ok(reached)
 }

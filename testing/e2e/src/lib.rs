@@ -3,9 +3,11 @@
 //! A scenario is a function of [`Features`]; [`scenarios!`] makes two tests of it, one with the optional kernel
 //! features in use and one with all of them switched off. A [`Fabric`] is a bed of hosts whose agents have joined.
 
+mod counters;
 mod fabric;
 mod features;
 
+pub use counters::Counters;
 pub use fabric::Fabric;
 pub use features::Features;
 

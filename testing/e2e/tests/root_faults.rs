@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use shoal_e2e::{Fabric, Features, scenarios};
+use shoal_e2e::{Counters, Fabric, Features, scenarios};
 use shoal_netbed::{Host, Running, Tally, eventually};
 
 scenarios! {
@@ -27,7 +27,8 @@ fn snapshot(host: &Host) -> Result<String> {
 fn a_killed_agent_loses_no_packet_and_one_that_starts_touches_nothing(features: Features) -> Result<()> {
     let fabric = Fabric::new(2, features)?;
     fabric.network("shop", "")?;
-    for (host, name) in [(1, "here"), (1, "beside"), (2, "there")] {
+    let containers = [(1, "here"), (1, "beside"), (2, "there")];
+    for (host, name) in containers {
         fabric.run(host, name, "shop", "")?;
     }
     let (there, beside) = (fabric.v4(2, "there", "shop")?, fabric.v4(1, "beside", "shop")?);
@@ -43,14 +44,13 @@ fn a_killed_agent_loses_no_packet_and_one_that_starts_touches_nothing(features: 
     // Agents go on for a while after they have joined: the paths between them are still to be found.
     fabric.sound()?;
     let before = snapshot(host)?;
+    let counted = Counters::read(&fabric, &containers)?;
     let mut pings: Vec<Running> = Vec::new();
     let mut streams: Vec<Running> = Vec::new();
-    // 200 packets a second: a socket's buffer then holds more than a second of them, so that a starved machine is not
-    // taken for a lost packet.
     for address in [&there, &beside] {
         let target = format!("{address}:9000");
         pings.push(host.exec_spawn("here", &["ping", "-i0.01", "-c1200", "-W2", address])?);
-        streams.push(host.exec_spawn("here", &["netbed-probe", "steady", &target, "2400", "5000"])?);
+        streams.push(host.exec_spawn("here", &["netbed-probe", "steady", &target, "12000", "1000"])?);
         streams.push(host.exec_spawn("here", &["netbed-probe", "hold", &target, "2400", "5000"])?);
     }
     for host in fabric.bed().hosts() {
@@ -65,13 +65,15 @@ fn a_killed_agent_loses_no_packet_and_one_that_starts_touches_nothing(features: 
     ensure!(unattended == before, "a kill changed the data plane:\n{before}\n---\n{unattended}");
     fabric.bed().on_each(|host| fabric.start_agent(host))?;
     fabric.settle(2)?;
-    for ping in pings {
-        let tally = Tally::of_ping(&ping.finish(Duration::from_secs(40))?)?;
-        ensure!(tally.lost() == 0, "pings were lost: {tally:?}");
+    let mut outputs = Vec::new();
+    for stream in pings.into_iter().chain(streams) {
+        outputs.push(stream.finish(Duration::from_secs(40))?);
     }
-    for stream in streams {
-        let output = stream.finish(Duration::from_secs(40))?;
-        ensure!(Tally::of_probe(&output)?.lost() == 0, "packets were lost: {output}");
+    let grown = Counters::read(&fabric, &containers)?.since(&counted);
+    for output in outputs {
+        let ping = output.stdout.contains(" packets transmitted");
+        let tally = if ping { Tally::of_ping(&output) } else { Tally::of_probe(&output) }?;
+        ensure!(tally.lost() == 0, "{tally:?}: {output}\n{grown}");
     }
     let after = snapshot(host)?;
     ensure!(after == before, "a start touched what was right:\n{before}\n---\n{after}");

@@ -37,7 +37,9 @@ impl World {
                 self.pass(*time);
                 Ok(())
             }
-            Step::Kill { .. } | Step::KillAfter { .. } | Step::Agent { .. } | Step::PowerLoss { .. } => self.fail(step),
+            Step::Kill { .. } | Step::KillAfter { .. } | Step::Agent { .. } | Step::PowerLoss { .. } => {
+                self.fail(step)
+            }
             Step::Partition { .. } | Step::Isolate { .. } | Step::OneWay { .. } | Step::Heal => {
                 self.rewire(step);
                 Ok(())
@@ -71,8 +73,11 @@ impl World {
         if self.hosts[via].forgotten {
             return Err("the member was put out: whom it lets in, it lets into a fabric of its own".into());
         }
-        let Some(introduction) = self.introduce(host, via)? else { return Err("the member's agent died over it".into()) };
-        let late = self.hosts[via].agent.as_ref().is_some_and(|it| it.networks().catalog().iter().next().is_some());
+        let Some(introduction) = self.introduce(host, via)? else {
+            return Err("the member's agent died over it".into());
+        };
+        let late =
+            self.hosts[via].agent.as_ref().is_some_and(|it| it.networks().catalog().iter().next().is_some());
         let again = self.hosts[host].has_left;
         let mut refused = None;
         self.with_agent(host, |agent, at| {
@@ -200,7 +205,10 @@ impl World {
     fn decide<T>(
         &mut self,
         host: usize,
-        decide: impl FnOnce(&mut shoal_fabric::Fabric, shoal_fabric::At) -> Result<(T, Vec<shoal_fabric::Effect>), Refusal>,
+        decide: impl FnOnce(
+            &mut shoal_fabric::Fabric,
+            shoal_fabric::At,
+        ) -> Result<(T, Vec<shoal_fabric::Effect>), Refusal>,
     ) -> Result<T, String> {
         let mut result = Err("the agent is off".to_owned());
         let done = self.with_agent(host, |agent, at| match decide(agent, at) {
@@ -311,5 +319,12 @@ fn request(wanted: &Wanted) -> Option<NetworkRequest> {
         subnets.push(SubnetRequest { prefix, gateway: own(3), dynamic: None, reserved });
     }
     let (labels, options) = (BTreeMap::new(), BTreeMap::new());
-    Some(NetworkRequest { name: wanted.name.parse().ok()?, subnets, v6: wanted.v6, internal: false, labels, options })
+    Some(NetworkRequest {
+        name: wanted.name.parse().ok()?,
+        subnets,
+        v6: wanted.v6,
+        internal: false,
+        labels,
+        options,
+    })
 }

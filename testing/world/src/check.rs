@@ -61,7 +61,12 @@ impl World {
         let mut all = Holdings::new();
         for host in &self.hosts {
             let Some(agent) = &host.agent else { continue };
-            let own = agent.networks().ipam().holders(self.now).into_iter().filter(|holding| holding.host == host.id);
+            let own = agent
+                .networks()
+                .ipam()
+                .holders(self.now)
+                .into_iter()
+                .filter(|holding| holding.host == host.id);
             for holding in own {
                 let runs = holding.runs.iter().map(|(first, last)| (*first, *last, host.index));
                 all.entry((holding.network, holding.pool)).or_default().extend(runs);
@@ -88,9 +93,25 @@ impl World {
             names.sort_unstable();
             names.dedup();
             seen.extend((names.len() < all).then_some(Situation::NameShared));
-            let refused = |it: &shoal_networks::DockerRecord| matches!(it.naming, shoal_networks::Naming::Refused(_));
+            let refused =
+                |it: &shoal_networks::DockerRecord| matches!(it.naming, shoal_networks::Naming::Refused(_));
             seen.extend(agent.networks().docker_networks().any(refused).then_some(Situation::NameRefused));
         }
         self.seen.extend(seen);
+        self.take_stock();
+    }
+
+    /// Who is out and who has left, from what the agents hold: a command may have worked although the agent died over it.
+    fn take_stock(&mut self) {
+        let by_members = self.hosts.iter().filter_map(|host| host.member());
+        let out: Vec<_> = by_members.flat_map(shoal_fabric::Fabric::forgotten).collect();
+        for host in &mut self.hosts {
+            host.forgotten |= out.contains(&host.id);
+            match host.agent.as_ref().map(|agent| agent.identity().is_some()) {
+                Some(true) => (host.was_member, host.has_left) = (true, false),
+                Some(false) => host.has_left |= host.was_member,
+                None => {}
+            }
+        }
     }
 }

@@ -79,7 +79,8 @@ impl Engine {
 
     /// Whether a container is, or is being, attached to a network.
     pub(crate) fn is_in_use(&self, docker: &str) -> bool {
-        let attached = |container: &Container| container.attached.as_ref().is_some_and(|it| it.docker == docker);
+        let attached =
+            |container: &Container| container.attached.as_ref().is_some_and(|it| it.docker == docker);
         let starting = |op: &Op| matches!(&op.work, Work::Start(start) if start.docker == docker);
         self.containers.values().any(attached) || self.ops.values().any(starting)
     }
@@ -122,7 +123,9 @@ impl Engine {
         for network in self.networks.values().filter(|network| network.ours) {
             reports.push(EngineReport::Containers(network.id.clone(), self.containers_of(&network.id)));
         }
-        let name = |(name, container): (&String, &Container)| Some((container.attached.as_ref()?.endpoint.clone(), name.clone()));
+        let name = |(name, container): (&String, &Container)| {
+            Some((container.attached.as_ref()?.endpoint.clone(), name.clone()))
+        };
         reports.push(EngineReport::Names(self.containers.iter().filter_map(name).collect()));
         reports
     }
@@ -132,8 +135,11 @@ impl Engine {
         (self.up, self.life) = (true, self.life + 1);
         let mut left = false;
         let mut begun = Vec::new();
-        let stale: Vec<(String, Attachment)> =
-            self.containers.iter_mut().filter_map(|(name, it)| Some((name.clone(), it.attached.take()?))).collect();
+        let stale: Vec<(String, Attachment)> = self
+            .containers
+            .iter_mut()
+            .filter_map(|(name, it)| Some((name.clone(), it.attached.take()?)))
+            .collect();
         for (name, attachment) in stale {
             let tells = prng.below(3) > 0;
             left |= !tells;

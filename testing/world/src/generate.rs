@@ -120,7 +120,9 @@ impl Maker {
     }
 
     fn join(&mut self) -> Step {
-        let outside: Vec<_> = (0..usize::try_from(self.hosts).unwrap_or_default()).filter(|it| !self.members.contains(it)).collect();
+        let outside: Vec<_> = (0..usize::try_from(self.hosts).unwrap_or_default())
+            .filter(|it| !self.members.contains(it))
+            .collect();
         let inside: Vec<_> = self.members.iter().copied().collect();
         let host = self.prng.sample(outside, 1).pop().unwrap_or_default();
         let via = self.prng.sample(inside, 1).pop().unwrap_or_default();
@@ -185,7 +187,8 @@ impl Maker {
     fn run(&mut self, host: usize) -> Step {
         let (container, network) = (self.container(host), self.known_network());
         self.containers.insert((host, container.clone()));
-        let address = (self.prng.below(3) == 0).then(|| u8::try_from(self.prng.below(30)).unwrap_or_default());
+        let address =
+            (self.prng.below(3) == 0).then(|| u8::try_from(self.prng.below(30)).unwrap_or_default());
         let restart = self.prng.below(3) == 0;
         Step::Run { host, container, network, address, restart }
     }
@@ -203,11 +206,18 @@ impl Maker {
     /// A network that has probably been made.
     fn known_network(&mut self) -> String {
         let known: Vec<_> = self.networks.iter().cloned().collect();
-        if self.prng.below(12) == 0 { self.name() } else { self.prng.sample(known, 1).pop().unwrap_or_else(|| "shop".into()) }
+        if self.prng.below(12) == 0 {
+            self.name()
+        } else {
+            self.prng.sample(known, 1).pop().unwrap_or_else(|| "shop".into())
+        }
     }
 
     fn container(&mut self, host: usize) -> String {
-        format!("c{host}{}", ["a", "b", "c", "d", "e"][usize::try_from(self.prng.below(CONTAINERS)).unwrap_or_default()])
+        format!(
+            "c{host}{}",
+            ["a", "b", "c", "d", "e"][usize::try_from(self.prng.below(CONTAINERS)).unwrap_or_default()]
+        )
     }
 
     fn groups(&mut self) -> Vec<Vec<usize>> {

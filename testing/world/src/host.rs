@@ -42,8 +42,10 @@ pub(crate) struct Host {
     pub(crate) looking: bool,
     pub(crate) skew_ms: i64,
     pub(crate) slow: Duration,
-    /// When the host has heard what it was sent so far: nothing overtakes within a slow host.
+    /// It left its fabric and has not joined again.
     pub(crate) has_left: bool,
+    /// It was a member at some time.
+    pub(crate) was_member: bool,
     pub(crate) forgotten: bool,
     pub(crate) notices: BTreeSet<String>,
     pub(crate) refused_fixed: BTreeMap<String, String>,
@@ -87,6 +89,7 @@ impl Host {
             skew_ms: 0,
             slow: Duration::ZERO,
             has_left: false,
+            was_member: false,
             forgotten: false,
             notices: BTreeSet::new(),
             refused_fixed: BTreeMap::new(),
@@ -116,7 +119,8 @@ impl Host {
 
     /// Address space that the machine uses itself: its underlay, and networks of other drivers.
     pub(crate) fn taken(&self) -> Vec<Taken> {
-        let underlay = "192.168.7.0/24".parse().ok().map(|prefix| Taken { prefix, by: "route via eth0".into() });
+        let underlay =
+            "192.168.7.0/24".parse().ok().map(|prefix| Taken { prefix, by: "route via eth0".into() });
         let foreign = self.engine.networks.values().filter(|network| !network.ours).flat_map(|network| {
             let by = format!("Docker network {}", network.name);
             network.pools.iter().map(move |pool| Taken { prefix: pool.prefix, by: by.clone() })

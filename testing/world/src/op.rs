@@ -11,7 +11,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
-use shoal_networks::{ADDRESS_SPACES, DockerNetworkId, EngineRequest, PoolData, PoolId, Refusal, Reply, Verb};
+use shoal_networks::{
+    ADDRESS_SPACES, DockerNetworkId, EngineRequest, PoolData, PoolId, Refusal, Reply, Verb,
+};
 use shoal_types::{EndpointId, IpNet};
 
 use crate::engine::{Attachment, Container, DockerNetwork, DockerPool, Engine};
@@ -110,7 +112,14 @@ impl Op {
     pub(crate) fn create(draft: Draft, answers: Option<(u64, EngineRequest)>) -> Self {
         let mut tasks: VecDeque<Task> = (0..draft.asked.len()).map(Task::RequestPool).collect();
         tasks.extend([Task::CreateNetwork, Task::List]);
-        Self { object: draft.name.clone(), work: Work::Create(draft), tasks, tries: 0, failure: None, answers }
+        Self {
+            object: draft.name.clone(),
+            work: Work::Create(draft),
+            tasks,
+            tries: 0,
+            failure: None,
+            answers,
+        }
     }
 
     pub(crate) fn remove(network: &DockerNetwork, answers: Option<(u64, EngineRequest)>) -> Self {
@@ -136,7 +145,9 @@ impl Op {
         if let Some(attached) = &container.attached {
             tasks.push_back(Task::Leave(attached.docker.clone(), attached.endpoint.clone()));
             tasks.push_back(Task::DeleteEndpoint(attached.docker.clone(), attached.endpoint.clone()));
-            tasks.extend(attached.addresses.iter().map(|(pool, net)| Task::ReleaseAddress(pool.clone(), net.addr())));
+            tasks.extend(
+                attached.addresses.iter().map(|(pool, net)| Task::ReleaseAddress(pool.clone(), net.addr())),
+            );
         }
         tasks.extend(forget.then(|| Task::Forget(name.to_owned())));
         Self { object: name.to_owned(), work: Work::Stop, tasks, tries: 0, failure: None, answers: None }
@@ -170,14 +181,20 @@ impl Op {
                 Verb::RequestAddress { pool, address: Some(*address), gateway: false }
             }
             Task::CreateNetwork => {
-                let (network, options, internal) = (draft?.id.clone(), draft?.options.clone(), draft?.internal);
+                let (network, options, internal) =
+                    (draft?.id.clone(), draft?.options.clone(), draft?.internal);
                 let data = |pool: &DockerPool| PoolData {
                     space: ADDRESS_SPACES[0].to_owned(),
                     pool: pool.prefix,
                     gateway: pool.gateway,
                     aux: pool.aux.clone(),
                 };
-                Verb::CreateNetwork { network, options, internal, pools: draft?.pools.iter().map(data).collect() }
+                Verb::CreateNetwork {
+                    network,
+                    options,
+                    internal,
+                    pools: draft?.pools.iter().map(data).collect(),
+                }
             }
             Task::RequestAddress(index) => {
                 let (pool, address) = starting?.pools.get(*index)?.clone();
@@ -185,7 +202,13 @@ impl Op {
             }
             Task::CreateEndpoint => {
                 let starting = starting?;
-                let of = |v6: bool| starting.addresses.iter().map(|(_, net)| *net).find(|net| matches!(net, IpNet::V6(_)) == v6);
+                let of = |v6: bool| {
+                    starting
+                        .addresses
+                        .iter()
+                        .map(|(_, net)| *net)
+                        .find(|net| matches!(net, IpNet::V6(_)) == v6)
+                };
                 let (network, endpoint) = (starting.docker.clone(), starting.endpoint.clone());
                 Verb::CreateEndpoint { network, endpoint, v4: of(false), v6: of(true), mac: None }
             }
@@ -193,11 +216,15 @@ impl Op {
                 let (network, endpoint) = (starting?.docker.clone(), starting?.endpoint.clone());
                 Verb::Join { network, endpoint, sandbox: "/run/docker/netns/x".into() }
             }
-            Task::Leave(network, endpoint) => Verb::Leave { network: network.clone(), endpoint: endpoint.clone() },
+            Task::Leave(network, endpoint) => {
+                Verb::Leave { network: network.clone(), endpoint: endpoint.clone() }
+            }
             Task::DeleteEndpoint(network, endpoint) => {
                 Verb::DeleteEndpoint { network: network.clone(), endpoint: endpoint.clone() }
             }
-            Task::ReleaseAddress(pool, address) => Verb::ReleaseAddress { pool: pool.clone(), address: *address },
+            Task::ReleaseAddress(pool, address) => {
+                Verb::ReleaseAddress { pool: pool.clone(), address: *address }
+            }
             Task::ReleasePool(pool) => Verb::ReleasePool { pool: pool.clone() },
             Task::DeleteNetwork(network) => Verb::DeleteNetwork { network: network.clone() },
             Task::List | Task::Forget(_) | Task::StartAgain(_) => return None,
@@ -207,7 +234,9 @@ impl Op {
     /// Takes the driver's answer to the present task.
     fn take(&mut self, task: &Task, reply: Result<Reply, Refusal>) {
         match (task, reply) {
-            (Task::RequestPool(index), Ok(Reply::Pool { id, prefix, gateway })) => self.got_pool(*index, id, prefix, gateway),
+            (Task::RequestPool(index), Ok(Reply::Pool { id, prefix, gateway })) => {
+                self.got_pool(*index, id, prefix, gateway);
+            }
             (Task::Gateway(index), Ok(Reply::Address(net))) => self.got_gateway(*index, net),
             (Task::RequestAddress(index), Ok(Reply::Address(net))) => self.got_address(*index, net),
             (Task::CreateEndpoint, Ok(_)) => {
@@ -258,7 +287,12 @@ impl Op {
             Work::Start(starting) => {
                 let made = starting.made.then(|| (starting.docker.clone(), starting.endpoint.clone()));
                 undo.extend(made.map(|(docker, endpoint)| Task::DeleteEndpoint(docker, endpoint)));
-                undo.extend(starting.addresses.iter().map(|(pool, net)| Task::ReleaseAddress(pool.clone(), net.addr())));
+                undo.extend(
+                    starting
+                        .addresses
+                        .iter()
+                        .map(|(pool, net)| Task::ReleaseAddress(pool.clone(), net.addr())),
+                );
             }
             Work::Remove | Work::Stop => return,
         }

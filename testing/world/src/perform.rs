@@ -6,9 +6,9 @@ use shoal_fabric::{Effect, Fabric};
 use shoal_networks::{EngineReport, Refusal, Reply, Verb};
 use shoal_types::HostId;
 
+use crate::Situation;
 use crate::network::draw;
 use crate::world::{Event, World};
-use crate::Situation;
 
 /// How soon after a change the whole kernel is brought in line.
 const PROJECT_AFTER: Duration = Duration::from_millis(1);

@@ -51,7 +51,11 @@ impl fmt::Display for Story {
         writeln!(f, "seed {}, {} steps", self.seed, self.steps.len())?;
         self.lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
         writeln!(f, "broken: {}", self.broken)?;
-        write!(f, "replay: SHOAL_WORLD_SEED={} cargo nextest run -p shoal-world --no-capture one_seed", self.seed)
+        write!(
+            f,
+            "replay: SHOAL_WORLD_SEED={} cargo nextest run -p shoal-world --no-capture one_seed",
+            self.seed
+        )
     }
 }
 

@@ -107,7 +107,10 @@ impl fmt::Display for Step {
                 write!(f, "h{host}: docker network create -d shoal --ipam-driver shoal {network}")
             }
             Self::DockerCreate { host, network, bound: true } => {
-                write!(f, "h{host}: docker network create -d shoal --ipam-driver shoal -o shoal.network {network}")
+                write!(
+                    f,
+                    "h{host}: docker network create -d shoal --ipam-driver shoal -o shoal.network {network}"
+                )
             }
             Self::DockerBridge { host, name } => write!(f, "h{host}: docker network create -d bridge {name}"),
             Self::DockerRemove { host, network } => write!(f, "h{host}: docker network rm {network}"),
@@ -122,7 +125,9 @@ impl fmt::Display for Step {
             Self::Stop { host, container } => write!(f, "h{host}: docker stop {container}"),
             Self::Remove { host, container } => write!(f, "h{host}: docker rm -f {container}"),
             Self::Kill { host } => write!(f, "h{host}: the agent is killed"),
-            Self::KillAfter { host, effects } => write!(f, "h{host}: the agent is killed after {effects} more effects"),
+            Self::KillAfter { host, effects } => {
+                write!(f, "h{host}: the agent is killed after {effects} more effects")
+            }
             Self::Agent { host } => write!(f, "h{host}: the agent starts"),
             Self::PowerLoss { host } => write!(f, "h{host}: power is lost"),
             Self::EngineDown { host } => write!(f, "h{host}: dockerd is killed"),

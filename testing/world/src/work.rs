@@ -24,7 +24,9 @@ impl World {
             let report = match request {
                 EngineRequest::Create(network) => EngineReport::Created(network.id, Err(down())),
                 EngineRequest::Remove(network, docker) => EngineReport::Removed(network, docker, Err(down())),
-                EngineRequest::Read(_) | EngineRequest::List | EngineRequest::Containers(_) => EngineReport::Unreachable(down()),
+                EngineRequest::Read(_) | EngineRequest::List | EngineRequest::Containers(_) => {
+                    EngineReport::Unreachable(down())
+                }
             };
             return self.answer(host, report);
         }
@@ -41,7 +43,7 @@ impl World {
                 let names = engine.containers_of(&docker);
                 self.answer(host, EngineReport::Containers(docker, names));
             }
-            EngineRequest::Create(network) => self.create_for_agent(host, *network),
+            EngineRequest::Create(network) => self.create_for_agent(host, &network),
             EngineRequest::Remove(network, docker) => {
                 let request = EngineRequest::Remove(network, docker.clone());
                 let Some(known) = engine.networks.get(&docker).cloned() else {
@@ -56,7 +58,7 @@ impl World {
     }
 
     /// As the agent does it: it looks for the name first.
-    fn create_for_agent(&mut self, host: usize, network: EngineNetwork) {
+    fn create_for_agent(&mut self, host: usize, network: &EngineNetwork) {
         let name = network.spec.name.to_string();
         if let Some(known) = self.hosts[host].engine.by_name(&name).cloned() {
             let has = |prefix: IpNet| known.pools.iter().any(|pool| pool.prefix == prefix);
@@ -89,7 +91,8 @@ impl World {
         };
         let answers = Some((self.hosts[host].life, EngineRequest::Create(Box::new(network.clone()))));
         if self.hosts[host].engine.is_busy_with(&draft.name) {
-            return self.answer(host, EngineReport::Created(network.id, Err("the name is being worked on".into())));
+            return self
+                .answer(host, EngineReport::Created(network.id, Err("the name is being worked on".into())));
         }
         self.begin(host, Op::create(draft, answers));
     }
@@ -195,7 +198,8 @@ impl World {
             return Err(format!("network {} not found", container.docker));
         };
         let wish = |index: usize| container.wish.filter(|_| index == 0);
-        let pools = network.pools.iter().enumerate().map(|(index, pool)| (pool.id.clone(), wish(index))).collect();
+        let pools =
+            network.pools.iter().enumerate().map(|(index, pool)| (pool.id.clone(), wish(index))).collect();
         let (docker, container, addresses) = (network.id.clone(), name.to_owned(), Vec::new());
         let endpoint = endpoint.ok_or("no endpoint id")?;
         self.begin(host, Op::start(Starting { container, docker, pools, addresses, endpoint, made: false }));
@@ -266,7 +270,10 @@ impl World {
         let it = &mut self.hosts[host];
         let Some(agent) = &it.agent else { return };
         for container in it.engine.containers.values_mut() {
-            let Some(attached) = container.attached.as_mut().filter(|attached| attached.network.is_none()) else { continue };
+            let Some(attached) = container.attached.as_mut().filter(|attached| attached.network.is_none())
+            else {
+                continue;
+            };
             let found = agent.networks().docker_networks().find(|record| record.docker == attached.docker);
             attached.network = found.map(|record| record.network);
         }
@@ -287,10 +294,10 @@ impl World {
                     self.hosts[host].refused_fixed.insert(wish, refusal.0.clone());
                 }
             }
-            (Verb::RequestAddress { address: Some(wish), gateway: false, .. }, Ok(_)) => {
-                if self.hosts[host].refused_fixed.remove(&wish.to_string()).is_some() {
-                    self.seen.insert(Situation::OwnedElsewhereThenGot);
-                }
+            (Verb::RequestAddress { address: Some(wish), gateway: false, .. }, Ok(_))
+                if self.hosts[host].refused_fixed.remove(&wish.to_string()).is_some() =>
+            {
+                self.seen.insert(Situation::OwnedElsewhereThenGot);
             }
             (Verb::CreateEndpoint { .. }, Err(refusal)) if refusal.0.contains("already has a network") => {
                 self.seen.insert(Situation::NameRefused);
@@ -305,7 +312,9 @@ impl World {
             self.remark(host, &format!("{}: refused: {why}", op.object));
         }
         self.plan_look(host);
-        let Some((life, request)) = op.answers.filter(|(life, _)| *life == self.hosts[host].life) else { return };
+        let Some((_, request)) = op.answers.filter(|(life, _)| *life == self.hosts[host].life) else {
+            return;
+        };
         let result = op.failure.map_or(Ok(()), Err);
         let report = match (request, op.work) {
             (EngineRequest::Create(network), Work::Create(draft)) => {
@@ -314,7 +323,6 @@ impl World {
             (EngineRequest::Remove(network, docker), _) => EngineReport::Removed(network, docker, result),
             _ => return,
         };
-        let _ = life;
         self.answer(host, report);
     }
 
@@ -332,7 +340,8 @@ impl World {
 
     fn plan_work_after(&mut self, host: usize, delay: Duration) {
         let it = &mut self.hosts[host];
-        let busy = it.engine.ops.values().any(|op| op.answers.as_ref().is_some_and(|(life, _)| *life == it.life));
+        let busy =
+            it.engine.ops.values().any(|op| op.answers.as_ref().is_some_and(|(life, _)| *life == it.life));
         if !it.working && !busy && !it.requests.is_empty() {
             it.working = true;
             let life = it.life;

@@ -38,15 +38,42 @@ pub struct World {
 /// What reaches whom.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Datagram { from: usize, to: usize, bytes: Vec<u8> },
-    Message { from: usize, to: usize, bytes: Vec<u8> },
-    Tick { host: usize },
-    Project { host: usize, life: u64 },
+    Datagram {
+        from: usize,
+        to: usize,
+        bytes: Vec<u8>,
+    },
+    Message {
+        from: usize,
+        to: usize,
+        bytes: Vec<u8>,
+    },
+    Tick {
+        host: usize,
+    },
+    Project {
+        host: usize,
+        life: u64,
+    },
     /// The agent carries the next of its requests to the engine out.
-    Work { host: usize, life: u64 },
-    Report { host: usize, life: u64, report: EngineReport },
-    Look { host: usize, life: u64 },
-    Op { host: usize, engine_life: u64, op: u64 },
+    Work {
+        host: usize,
+        life: u64,
+    },
+    Report {
+        host: usize,
+        life: u64,
+        report: EngineReport,
+    },
+    Look {
+        host: usize,
+        life: u64,
+    },
+    Op {
+        host: usize,
+        engine_life: u64,
+        op: u64,
+    },
 }
 
 impl World {
@@ -107,7 +134,10 @@ impl World {
             self.now = at;
             self.happen(event);
             if self.events - first > EVENTS_PER_STEP_MAX {
-                self.violate(format!("{EVENTS_PER_STEP_MAX} events within {} ms: something spins", time.as_millis()));
+                self.violate(format!(
+                    "{EVENTS_PER_STEP_MAX} events within {} ms: something spins",
+                    time.as_millis()
+                ));
             }
         }
         self.now = until;
@@ -187,9 +217,13 @@ impl World {
             Event::Tick { host } => self.tick(host),
             Event::Project { host, life } if self.hosts[host].life == life => self.project(host),
             Event::Work { host, life } if self.hosts[host].life == life => self.work(host),
-            Event::Report { host, life, report } if self.hosts[host].life == life => self.report(host, report),
+            Event::Report { host, life, report } if self.hosts[host].life == life => {
+                self.report(host, report);
+            }
             Event::Look { host, life } if self.hosts[host].life == life => self.look(host),
-            Event::Op { host, engine_life, op } if self.hosts[host].engine.life == engine_life => self.go_on(host, op),
+            Event::Op { host, engine_life, op } if self.hosts[host].engine.life == engine_life => {
+                self.go_on(host, op);
+            }
             // Of an agent or an engine that is no more.
             _ => {}
         }

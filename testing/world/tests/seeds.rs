@@ -1,12 +1,17 @@
-//! Many stories, each with everything checked.
+//! Many stories of small fabrics, each with everything checked.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
 use shoal_world::{Options, Report, Situation, missing, run, shorten};
 
-/// Bytes of payload that a host may send per minute while nothing happens, in a fabric of up to six hosts.
-const IDLE_BYTES_PER_MINUTE_MAX: u64 = 60_000;
+/// Bytes of payload that a host may send per minute while nothing happens, in a fabric of up to six hosts: about three
+/// times what was measured.
+const IDLE_BYTES_PER_MINUTE_MAX: u64 = 50_000;
+
+/// The seeds of every test run.
+const SEEDS: Range<u64> = 0..100;
 
 /// The world of a seed: 3 to 6 hosts, of which all but one or two are members from the start.
 fn options(seed: u64) -> Options {
@@ -15,13 +20,20 @@ fn options(seed: u64) -> Options {
     Options { hosts, members: hosts - 1 - usize::from(hosts > 4), quiet, ..Options::default() }
 }
 
-/// Plays a seed; a broken one is told as the shortest story that breaks the same way.
-fn told(seed: u64, options: &Options) -> Report {
-    run(seed, options).unwrap_or_else(|story| panic!("{}", shorten(&story, options)))
-}
-
-fn seeds(of: std::ops::Range<u64>) -> BTreeSet<Situation> {
-    of.flat_map(|seed| told(seed, &options(seed)).seen).collect()
+/// Plays seeds. The first that is broken is told as the shortest story that breaks in the same way; the others by number.
+#[allow(clippy::panic, reason = "a test's way to fail, in its helper")]
+fn play(seeds: impl Iterator<Item = u64>) -> Vec<Report> {
+    let (mut reports, mut broken) = (Vec::new(), Vec::new());
+    for seed in seeds {
+        match run(seed, &options(seed)) {
+            Ok(report) => reports.push(report),
+            Err(story) => broken.push(story),
+        }
+    }
+    let Some(first) = broken.first() else { return reports };
+    let all: Vec<String> =
+        broken.iter().map(|story| format!("seed {}: {}", story.seed, story.broken)).collect();
+    panic!("{}\n\nall that broke:\n{}", shorten(first, &options(first.seed)), all.join("\n"));
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -29,44 +41,37 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn one_seed() {
-    let seed = number("SHOAL_WORLD_SEED").unwrap_or(1);
-    let report = told(seed, &options(seed));
-    report.lines.iter().for_each(|line| println!("{line}"));
-    println!("seed {seed}: {} events, saw {:?}", report.events, report.seen);
-}
-
-#[test]
-fn many_seeds() {
-    let from = number("SHOAL_WORLD_FROM").unwrap_or(1_000);
-    let count = number("SHOAL_WORLD_SEEDS").unwrap_or(0);
-    let mut kinds = std::collections::BTreeMap::<String, Vec<u64>>::new();
-    let mut all = BTreeSet::new();
-    for seed in from..from + count {
-        match run(seed, &options(seed)) {
-            Ok(report) => all.extend(report.seen),
-            Err(story) => kinds.entry(story.kind()).or_default().push(seed),
-        }
-    }
-    println!("missing {:?}", missing(&all));
-    for (kind, seeds) in &kinds {
-        println!("{kind}: {} {seeds:?}", seeds.len());
-    }
-    assert!(kinds.is_empty());
+fn every_story_ends_in_agreement_and_every_situation_is_met() {
+    let reports = play(SEEDS);
+    let seen: BTreeSet<Situation> = reports.iter().flat_map(|report| report.seen.clone()).collect();
+    assert_eq!(missing(&seen), [], "no seed meets these any more");
+    let most = reports.iter().map(|report| report.idle_bytes_per_minute).max().unwrap_or_default();
+    println!("an idle host sends at most {most} bytes per minute");
+    assert!((1..IDLE_BYTES_PER_MINUTE_MAX).contains(&most), "an idle host sends {most} bytes per minute");
 }
 
 #[test]
 fn a_seed_is_always_the_same_story() {
-    let first = run(7, &options(7));
-    assert_eq!(first, run(7, &options(7)));
-    let traces: BTreeSet<_> = [7, 8].map(|seed| run(seed, &options(seed)).map(|report| report.trace).ok()).into();
-    assert_eq!(traces.len(), 2);
+    let [first, again, other] = [7, 7, 8].map(|seed| run(seed, &options(7)));
+    assert_eq!(first, again);
+    assert_ne!(first.map(|report| report.trace), other.map(|report| report.trace));
 }
 
+/// Replays SHOAL_WORLD_SEED, and prints it.
 #[test]
-fn idle() {
-    let report = told(16, &options(16));
-    println!("{} bytes per minute", report.idle_bytes_per_minute);
-    assert!(report.idle_bytes_per_minute < IDLE_BYTES_PER_MINUTE_MAX);
-    let _ = seeds(0..0);
+fn one_seed() {
+    let seed = number("SHOAL_WORLD_SEED").unwrap_or(1);
+    for report in play(std::iter::once(seed)) {
+        report.lines.iter().for_each(|line| println!("{line}"));
+        println!("seed {seed}: {} events, trace {:016x}, saw {:?}", report.events, report.trace, report.seen);
+    }
+}
+
+/// Plays SHOAL_WORLD_SEEDS further seeds, from SHOAL_WORLD_FROM on.
+#[test]
+fn further_seeds() {
+    let from = number("SHOAL_WORLD_FROM").unwrap_or(1_000);
+    let count = number("SHOAL_WORLD_SEEDS").unwrap_or(4);
+    let reports = play(from..from + count);
+    println!("{} stories from seed {from} on ended well", reports.len());
 }

@@ -29,6 +29,8 @@ impl Agent {
                     self.parts.transport.send_datagram(to, &addresses, Bytes::from(bytes));
                 }
                 Effect::Message(to, bytes) => {
+                    // A message may tell what a refused write was to keep: a gift of addresses above all.
+                    self.flush()?;
                     let addresses = self.fabric.addresses_of(to);
                     self.parts.transport.send_message(to, &addresses, Bytes::from(bytes));
                 }
@@ -69,6 +71,12 @@ impl Agent {
                 Err(format!("shoal cannot keep its state: {error}"))
             }
         }
+    }
+
+    /// Writes what the disk refused before. A repeated call may find nothing to do any more, because memory is ahead of
+    /// the disk: it succeeds only once the disk has caught up.
+    pub(crate) fn flush(&mut self) -> Result<(), String> {
+        if self.unsaved.is_empty() { Ok(()) } else { self.save(Writes::new()) }
     }
 
     /// Brings the kernel in line for one endpoint.

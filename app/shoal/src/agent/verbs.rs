@@ -34,7 +34,7 @@ impl Agent {
         let at = self.at();
         let (effects, decided) = self.fabric.verb(verb.clone(), at);
         let hold = decided.is_err() && self.held.len() < HELD_MAX && self.is_worth_waiting(&verb, &effects);
-        let done = self.perform(effects).await.map_err(Refusal);
+        let done = self.perform(effects).await.and_then(|()| self.flush()).map_err(Refusal);
         match done.and(decided) {
             Err(refusal) if hold => self.held.push(Held { verb, refusal, until: at.now + HOLD_MAX, reply }),
             answer => drop(reply.send(answer)),
@@ -49,7 +49,7 @@ impl Agent {
             let owned = decided.is_ok();
             // The address has been asked for already; a second time would only be refused a second time.
             let effects = if owned { effects } else { Vec::new() };
-            let done = self.perform(effects).await.map_err(Refusal);
+            let done = self.perform(effects).await.and_then(|()| self.flush()).map_err(Refusal);
             match done.and(decided) {
                 Err(_) if at.now < held.until && !owned => self.held.push(held),
                 Err(_) if !owned => drop(held.reply.send(Err(held.refusal))),

@@ -32,7 +32,9 @@ fn a_plain_network_is_told_to_the_fabric_once_its_name_and_labels_are_read() {
 #[test]
 fn a_name_given_by_option_waits_for_the_labels_too() {
     let option = pairs(&[("shoal.network", "shop")]);
-    for (options, ipam_options) in [(option.clone(), option.clone()), (option.clone(), pairs(&[])), (pairs(&[]), option)] {
+    for (options, ipam_options) in
+        [(option.clone(), option.clone()), (option.clone(), pairs(&[])), (pairs(&[]), option)]
+    {
         let (mut a, mut b) = Host::pair();
         a.create(&Create { labels: pairs(&[("l", "1")]), options, ipam_options, ..plain("other") }).unwrap();
         share(&mut a, &mut b);
@@ -49,8 +51,10 @@ fn a_name_given_by_option_waits_for_the_labels_too() {
 #[test]
 fn a_network_without_our_ipam_is_refused_with_the_command_that_works() {
     let mut a = Host::new(1);
-    let pool = PoolData { space: "LocalDefault".into(), pool: net("172.18.0.0/16"), gateway: None, aux: [].into() };
-    let verb = Verb::CreateNetwork { network: "d".into(), options: [].into(), internal: false, pools: vec![pool] };
+    let pool =
+        PoolData { space: "LocalDefault".into(), pool: net("172.18.0.0/16"), gateway: None, aux: [].into() };
+    let verb =
+        Verb::CreateNetwork { network: "d".into(), options: [].into(), internal: false, pools: vec![pool] };
     assert!(a.verb(verb).unwrap_err().contains("--ipam-driver shoal"));
     assert!(a.disk.is_empty());
 }
@@ -58,7 +62,12 @@ fn a_network_without_our_ipam_is_refused_with_the_command_that_works() {
 #[test]
 fn every_host_makes_the_network_bound_by_its_name() {
     let (mut a, mut b) = Host::pair();
-    let wanted = Create { subnets: vec!["10.9.0.0/24"], gateway: Some("10.9.0.9"), aux: vec![("x", "10.9.0.7")], ..plain("shop") };
+    let wanted = Create {
+        subnets: vec!["10.9.0.0/24"],
+        gateway: Some("10.9.0.9"),
+        aux: vec![("x", "10.9.0.7")],
+        ..plain("shop")
+    };
     a.create(&wanted).unwrap();
     a.serve();
     share(&mut a, &mut b);
@@ -104,6 +113,8 @@ fn a_creation_never_takes_the_pool_that_another_name_asked_for() {
     a.create(&Create { subnets: vec!["10.9.0.0/24"], ..plain("shop") }).unwrap();
     a.serve();
     share(&mut a, &mut b);
+    b.requests.clear();
+    b.report(EngineReport::Created(a.id_of("shop"), Err("busy".into())));
     let bound = Create {
         subnets: vec!["10.9.0.0/24"],
         options: pairs(&[("shoal.network", "shop")]),
@@ -120,6 +131,29 @@ fn a_creation_never_takes_the_pool_that_another_name_asked_for() {
     b.serve();
     assert_eq!(b.id_of("shop"), a.id_of("shop"));
     assert_ne!(b.id_of("mine"), a.id_of("shop"));
+}
+
+#[test]
+fn a_creation_that_is_mistaken_for_the_fabrics_is_told_apart_by_its_name() {
+    let (mut a, mut b) = Host::pair();
+    a.create(&Create { subnets: vec!["10.9.0.0/24"], ..plain("shop") }).unwrap();
+    a.serve();
+    share(&mut a, &mut b);
+    let create = b.requests.remove(0);
+    let docker = b.create(&Create { subnets: vec!["10.9.0.0/24"], ..plain("mine") }).unwrap();
+    b.serve();
+    assert!(b.run(&docker, 1, None).is_err());
+    assert!(b.notices.iter().any(|text| text.contains("\"mine\"") && text.contains("make it again")));
+    b.requests.push(create);
+    for _ in 0..3 {
+        b.serve();
+        b.wait(31);
+    }
+    assert_eq!(b.id_of("shop"), a.id_of("shop"));
+    let shop = b.docker_of("shop");
+    b.run(&shop, 1, None).unwrap();
+    b.rm(&docker);
+    b.run(&shop, 2, None).unwrap();
 }
 
 #[test]
@@ -188,7 +222,8 @@ fn the_driver_option_alone_does_not_make_a_second_network_of_that_name() {
     let (mut a, mut b) = Host::pair();
     create(&mut a, request("shop")).unwrap();
     share(&mut a, &mut b);
-    let refused = b.create(&Create { options: pairs(&[("shoal.network", "shop")]), ..plain("shop") }).unwrap_err();
+    let refused =
+        b.create(&Create { options: pairs(&[("shoal.network", "shop")]), ..plain("shop") }).unwrap_err();
     assert!(refused.contains("--ipam-opt"), "{refused}");
     assert_eq!(b.networks.catalog().iter().count(), 1);
 }
@@ -259,7 +294,8 @@ fn of_two_networks_with_one_vxlan_id_one_takes_another() {
     b.act(vec![shoal_networks::Effect::Publish(shoal_schema::Fact::Network(fact))]);
     share(&mut a, &mut b);
     for host in [&a, &b] {
-        let vnis: std::collections::BTreeSet<_> = host.networks.catalog().iter().map(|(_, spec)| spec.vni).collect();
+        let vnis: std::collections::BTreeSet<_> =
+            host.networks.catalog().iter().map(|(_, spec)| spec.vni).collect();
         assert_eq!(vnis.len(), 2);
     }
 }
@@ -270,7 +306,8 @@ fn options_that_other_hosts_could_not_read_are_refused() {
     let long = "x".repeat(5000);
     let refused = a.create(&Create { options: pairs(&[("o", &long)]), ..plain("shop") }).unwrap_err();
     assert!(refused.contains("options"), "{refused}");
-    let refused = create(&mut a, NetworkRequest { labels: pairs(&[("l", &long)]), ..request("shop") }).unwrap_err();
+    let refused =
+        create(&mut a, NetworkRequest { labels: pairs(&[("l", &long)]), ..request("shop") }).unwrap_err();
     assert!(refused.contains("shop") && refused.contains("labels"), "{refused}");
     let docker = a.create(&Create { labels: pairs(&[("l", &long)]), ..plain("shop") }).unwrap();
     a.serve();

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use shoal_networks::{
-    At, Effect, EngineReport, EngineRequest, EngineView, Networks, PoolData, PoolId, Reply, Verb,
-};
+use shoal_networks::{At, Effect, EngineReport, EngineRequest, EngineView, Networks, PoolId, Reply, Verb};
 use shoal_schema::{Fact, HostFact, Taken, TakenFact};
 use shoal_types::{EndpointId, FabricId, HostId, IpNet, Moment, NetworkId, NetworkName, WallTime};
 
@@ -64,7 +62,7 @@ pub(crate) struct Docker {
 }
 
 /// What a pool was asked for and answered as.
-type Asked = (PoolId, IpNet, IpAddr);
+pub(crate) type Asked = (PoolId, IpNet, IpAddr);
 
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -80,7 +78,7 @@ pub(crate) struct Host {
     pub(crate) at: At,
     /// Containers attached by endpoint: network, pools and addresses.
     pub(crate) attached: BTreeMap<EndpointId, (String, Vec<(PoolId, IpAddr)>)>,
-    dockers_made: u32,
+    pub(crate) dockers_made: u32,
     starts: u64,
 }
 
@@ -175,154 +173,17 @@ impl Host {
         self.docker.values().map(|docker| docker.view.clone()).collect()
     }
 
-    /// `docker network create`: the recorded order of calls, and the engine's own clean-up if one is refused.
-    pub(crate) fn create(&mut self, create: &Create) -> Result<String, String> {
-        let mut asked = Vec::new();
-        let done = self.ask_pools(create, &mut asked).and_then(|()| self.create_network(create, &asked));
-        if done.is_err() {
-            asked.into_iter().for_each(|(pool, _, gateway)| self.release_pool(&pool, gateway));
-        }
-        done
-    }
-
-    /// RequestPool, then the gateway if the user named one, then the reserved addresses.
-    pub(crate) fn ask_pools(&mut self, create: &Create, asked: &mut Vec<Asked>) -> Result<(), String> {
-        let given = create.subnets.iter().map(|text| Some(net(text)));
-        let mut wanted: Vec<(Option<IpNet>, bool)> = given.map(|pool| (pool, is_v6(pool))).collect();
-        for (family, needed) in [(false, true), (true, create.v6)] {
-            if needed && !wanted.iter().any(|(_, v6)| *v6 == family) {
-                wanted.push((None, family));
-            }
-        }
-        wanted.sort_by_key(|(_, v6)| *v6);
-        for (pool, v6) in wanted {
-            let options = create.ipam_options.clone();
-            let space = "ShoalLocal".to_owned();
-            let reply = self.verb(Verb::RequestPool { space, pool, sub_pool: None, options, v6 })?;
-            let Reply::Pool { id, prefix, gateway } = reply else { panic!("{reply:?}") };
-            let gateway = gateway.unwrap().addr();
-            asked.push((id.clone(), prefix, gateway));
-            if let Some(wish) = create.gateway.map(ip).filter(|wish| prefix.contains(wish)) {
-                self.address(&id, Some(wish), true)?;
-                asked.last_mut().unwrap().2 = wish;
-            }
-            for (_, reserved) in &create.aux {
-                self.address(&id, Some(ip(reserved)).filter(|wish| prefix.contains(wish)), false)?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn create_network(&mut self, create: &Create, asked: &[Asked]) -> Result<String, String> {
-        self.dockers_made += 1;
-        let docker = format!("{:064x}", u32::from(self.me.bytes()[0]) << 16 | self.dockers_made);
-        let pools = asked.iter().map(|(_, prefix, gateway)| PoolData {
-            space: "ShoalLocal".into(),
-            pool: *prefix,
-            gateway: Some(*gateway),
-            aux: create.aux.iter().map(|(name, it)| ((*name).into(), ip(it))).filter(|(_, it)| prefix.contains(it)).collect(),
-        });
-        let (options, internal) = (create.options.clone(), create.internal);
-        self.verb(Verb::CreateNetwork { network: docker.clone(), options, internal, pools: pools.collect() })?;
-        let view = EngineView {
-            docker: docker.clone(),
-            name: name(&create.name),
-            ours: true,
-            labels: create.labels.clone(),
-            options: create.options.clone(),
-            subnets: asked.iter().map(|(_, prefix, _)| *prefix).collect(),
-        };
-        let pools = asked.iter().map(|(id, prefix, gateway)| (id.clone(), *prefix, Some(*gateway))).collect();
-        self.docker.insert(docker.clone(), Docker { view, pools });
-        Ok(docker)
-    }
-
-    fn release_pool(&mut self, pool: &PoolId, gateway: IpAddr) {
-        self.verb(Verb::ReleaseAddress { pool: pool.clone(), address: gateway }).unwrap();
-        self.verb(Verb::ReleasePool { pool: pool.clone() }).unwrap();
-    }
-
-    /// `docker network rm`.
-    pub(crate) fn rm(&mut self, docker: &str) {
-        let known = self.docker.remove(docker).expect("the engine has it");
-        for (pool, _, gateway) in known.pools {
-            self.release_pool(&pool, gateway.unwrap());
-        }
-        self.verb(Verb::DeleteNetwork { network: docker.into() }).unwrap();
-    }
-
-    pub(crate) fn address(&mut self, pool: &PoolId, address: Option<IpAddr>, gateway: bool) -> Result<IpNet, String> {
-        match self.verb(Verb::RequestAddress { pool: pool.clone(), address, gateway })? {
-            Reply::Address(net) => Ok(net),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// `docker run --network`, with `--ip` if `wish`: addresses of each family, endpoint, join.
-    pub(crate) fn run(&mut self, docker: &str, n: u32, wish: Option<&str>) -> Result<Vec<IpAddr>, String> {
-        let mut held = Vec::new();
-        let done = self.attach(docker, n, wish, &mut held);
-        if done.is_err() {
-            for (pool, address) in held {
-                self.verb(Verb::ReleaseAddress { pool, address }).unwrap();
-            }
-        }
-        done
-    }
-
-    fn attach(
-        &mut self,
-        docker: &str,
-        n: u32,
-        wish: Option<&str>,
-        held: &mut Vec<(PoolId, IpAddr)>,
-    ) -> Result<Vec<IpAddr>, String> {
-        let pools = self.docker[docker].pools.clone();
-        let mut nets = [None, None];
-        for (pool, prefix, _) in pools {
-            let family = usize::from(is_v6(Some(prefix)));
-            let wish = wish.map(ip).filter(|wish| wish.is_ipv6() == (family == 1));
-            if nets[family].is_some() || wish.is_some_and(|wish| !prefix.contains(&wish)) {
-                continue;
-            }
-            let given = self.address(&pool, wish, false)?;
-            held.push((pool, given.addr()));
-            nets[family] = Some(given);
-        }
-        let (network, endpoint) = (docker.to_owned(), endpoint(n));
-        let create = Verb::CreateEndpoint {
-            network: network.clone(),
-            endpoint: endpoint.clone(),
-            v4: nets[0],
-            v6: nets[1],
-            mac: None,
-        };
-        self.verb(create)?;
-        self.verb(Verb::Join { network, endpoint: endpoint.clone(), sandbox: "/run/docker/netns/1".into() })?;
-        self.attached.insert(endpoint, (docker.into(), held.clone()));
-        Ok(held.iter().map(|(_, address)| *address).collect())
-    }
-
-    /// `docker stop`, or the container's process died.
-    pub(crate) fn stop(&mut self, n: u32) {
-        let endpoint = endpoint(n);
-        let (network, held) = self.attached.remove(&endpoint).expect("the container runs");
-        self.verb(Verb::Leave { network: network.clone(), endpoint: endpoint.clone() }).unwrap();
-        self.verb(Verb::DeleteEndpoint { network, endpoint }).unwrap();
-        for (pool, address) in held {
-            self.verb(Verb::ReleaseAddress { pool, address }).unwrap();
-        }
-    }
-
     /// The agent starts again with what it kept.
     pub(crate) fn restart(&mut self) {
         self.starts += 1;
         self.networks = Networks::new(self.me, u64::from(self.me.bytes()[0]) + 1000 * self.starts);
         let records: Vec<_> = self.disk.clone().into_iter().collect();
-        let effects = self.networks.restore(records.iter().map(|(key, value)| (key.as_slice(), value.as_slice())));
+        let effects =
+            self.networks.restore(records.iter().map(|(key, value)| (key.as_slice(), value.as_slice())));
         self.act(effects);
         let own = self.facts.values().map(|fact| (self.me, fact.clone()));
-        let others = self.seen.iter().flat_map(|(host, facts)| facts.values().map(|fact| (*host, fact.clone())));
+        let others =
+            self.seen.iter().flat_map(|(host, facts)| facts.values().map(|fact| (*host, fact.clone())));
         for (author, fact) in own.chain(others).collect::<Vec<_>>() {
             self.networks.learn(author, fact);
         }
@@ -346,47 +207,6 @@ impl Host {
         panic!("the core asks the engine for ever");
     }
 
-    fn answer(&mut self, request: EngineRequest) -> EngineReport {
-        match request {
-            EngineRequest::Read(id) => {
-                let view = self.docker.get(&id).map(|docker| docker.view.clone());
-                EngineReport::Read(id, view)
-            }
-            EngineRequest::Create(network) => EngineReport::Created(network.id, self.make(network.spec)),
-            EngineRequest::Remove(network, id) => {
-                let busy = self.attached.values().any(|(docker, _)| *docker == id);
-                let result = if busy { Err("it has active endpoints".to_owned()) } else { Ok(()) };
-                if result.is_ok() && self.docker.contains_key(&id) {
-                    self.rm(&id);
-                }
-                EngineReport::Removed(network, id, result)
-            }
-            EngineRequest::List => EngineReport::Listed(self.views()),
-            EngineRequest::Containers(id) => EngineReport::Containers(id, Vec::new()),
-        }
-    }
-
-    /// Makes a network of the fabric as the agent has the engine make it.
-    fn make(&mut self, spec: shoal_schema::NetworkSpec) -> Result<String, String> {
-        let known = self.docker.values().find(|docker| docker.view.name == spec.name);
-        if let Some(known) = known {
-            let same = known.view.options.get("shoal.network").is_some_and(|it| *it == spec.name.to_string());
-            return if same { Ok(known.view.docker.clone()) } else { Err("Docker has a network of that name".into()) };
-        }
-        let bound = ("shoal.network".to_owned(), spec.name.to_string());
-        let leak = |text: String| -> &'static str { text.leak() };
-        let create = Create {
-            name: spec.name.to_string(),
-            subnets: spec.subnets.iter().map(|subnet| leak(subnet.prefix.to_string())).collect(),
-            options: spec.options.into_iter().chain([bound.clone()]).collect(),
-            ipam_options: BTreeMap::from([bound]),
-            labels: spec.labels,
-            internal: spec.internal,
-            ..Create::default()
-        };
-        self.create(&create)
-    }
-
     pub(crate) fn id_of(&self, text: &str) -> NetworkId {
         self.networks.catalog().by_name(&name(text)).expect("the fabric has it").0
     }
@@ -402,7 +222,7 @@ impl Host {
     }
 
     /// Answers what another host asked of this one.
-    pub(crate) fn give(&mut self, to: HostId, ask: &shoal_ipam::Ask) -> Option<()> {
+    fn give(&mut self, to: HostId, ask: &shoal_ipam::Ask) -> Option<()> {
         let gift = self.networks.ipam_mut().give(ask.network, ask.pool, to, ask.want, self.at.now).ok()?;
         self.act(vec![Effect::Publish(Fact::Gift(gift))]);
         Some(())
@@ -415,10 +235,6 @@ impl Host {
         };
         self.networks.endpoints().flat_map(of).collect()
     }
-}
-
-fn is_v6(pool: Option<IpNet>) -> bool {
-    matches!(pool, Some(IpNet::V6(_)))
 }
 
 fn hear(to: &mut Host, from: &Host) {
@@ -442,5 +258,15 @@ pub(crate) fn share(a: &mut Host, b: &mut Host) {
     for _ in 0..3 {
         hear(a, b);
         hear(b, a);
+        answer_asks(a, b);
+        answer_asks(b, a);
+    }
+}
+
+fn answer_asks(asker: &mut Host, owner: &mut Host) {
+    for (_, ask) in asker.asks.extract_if(.., |(of, _)| *of == owner.me).collect::<Vec<_>>() {
+        if owner.give(asker.me, &ask).is_none() {
+            asker.networks.ipam_mut().refused(ask.network, ask.pool, owner.me, asker.at.now);
+        }
     }
 }

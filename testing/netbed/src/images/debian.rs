@@ -18,8 +18,16 @@ pub(super) fn unpack(packages: &[String], without: &[String], stage: &Path, cach
         return Ok(());
     }
     fs::create_dir_all(cache)?;
-    let wanted = closure(packages, without)?;
-    download(&wanted, cache)?;
+    let gather = || -> Result<BTreeSet<String>> {
+        let wanted = closure(packages, without)?;
+        download(&wanted, cache)?;
+        Ok(wanted)
+    };
+    let wanted = gather().or_else(|_| {
+        // No package lists, or lists of packages that the archive has replaced since.
+        tool("apt-get", &["-q", "-o", "Acquire::Retries=3", "update"])?;
+        gather()
+    })?;
     for package in &wanted {
         let archive = find(package, cache).with_context(|| format!("{package} was not downloaded"))?;
         // Nobody reads manuals in there.
