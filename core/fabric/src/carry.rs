@@ -98,7 +98,8 @@ impl Fabric {
         self.carry_facts(effects, at)
     }
 
-    /// This host was restored from an old backup, or is back after it left: what it once told the fabric and must stand by
+    /// This host was restored from an old backup, or is back after it left: what it once told the fabric and
+    /// must stand by
     /// is told again. Addresses it gave away are not its own any more; networks and expulsions are everybody's.
     pub(crate) fn save_lost(&mut self, lost: &[Change], at: At) -> Vec<Effect> {
         let gone = lost.iter().filter(|change| change.new.is_none());

@@ -123,6 +123,7 @@ impl Fabric {
             let identity = Identity::decode(bytes).ok_or_else(unreadable)?;
             let facts = stored.iter().filter(|(key, _)| key.starts_with(b"facts/")).cloned();
             effects.extend(fabric.become_member(identity, facts, at)?);
+            effects.extend(fabric.publish_myself(at));
         }
         Ok((fabric, effects))
     }

@@ -65,6 +65,7 @@ impl Fabric {
             Effect::Save { writes: vec![(Identity::KEY.to_vec(), Some(identity.encode()))], durable: true };
         let mut effects = vec![save];
         effects.extend(self.become_member(identity, [], at)?);
+        effects.extend(self.publish_myself(at));
         Ok(afresh(effects))
     }
 
@@ -85,6 +86,8 @@ impl Fabric {
             Effect::Save { writes: vec![(Identity::KEY.to_vec(), Some(identity.encode()))], durable: true };
         let mut effects = vec![save];
         effects.extend(self.become_member(identity, [], at)?);
+        // Nothing is published before this host knows what the fabric may still hold of it: two states of one version
+        // would look like two hosts with one key.
         for message in &welcome.facts {
             if let Some(member) = &mut self.member {
                 let judge = FactsJudge { trust: &member.trust, wall: at.wall };
@@ -308,7 +311,6 @@ impl Fabric {
                 effects.extend(self.carry_facts(dropped, at));
             }
         }
-        effects.extend(self.publish_myself(at));
         effects.extend(self.call_everyone(at));
         effects.extend(self.meet(at));
         effects.push(Effect::ProjectSoon);
@@ -329,10 +331,14 @@ impl Fabric {
         let Some(member) = &self.member else { return };
         let held =
             member.facts.iter_prefix(b"").map(|(author, key, value)| (author, Fact::decode(key, value)));
-        let held: Vec<_> = held.filter_map(|(author, fact)| Some((author, fact.ok()?))).collect();
+        let mut held: Vec<_> = held.filter_map(|(author, fact)| Some((author, fact.ok()?))).collect();
+        // What this host gave away comes before what became of it elsewhere.
+        held.sort_by_key(|(author, _)| *author != self.me);
         for (author, fact) in held {
             self.networks.learn(author, fact);
         }
+        // Facts that were taken in before tell nothing new; in this order they may seem to.
+        self.networks.drop_notices();
     }
 
     pub(crate) fn publish_myself(&mut self, at: At) -> Vec<Effect> {
@@ -353,8 +359,12 @@ impl Fabric {
             version: self.local.version.clone(),
             certificate: member.identity.certificate.encode(),
         };
-        let taken = TakenFact { prefixes: self.taken.clone() };
-        self.publish_facts(&[Fact::Host(host), Fact::Taken(taken)], at)
+        let mut facts = vec![Fact::Host(host)];
+        // Until the machine was looked at, what was said of it before stands.
+        if !self.taken.is_empty() {
+            facts.push(Fact::Taken(TakenFact { prefixes: self.taken.clone() }));
+        }
+        self.publish_facts(&facts, at)
     }
 
     fn must_be_alone(&self) -> Result<(), String> {

@@ -96,8 +96,8 @@ impl Networks {
         Ok(network)
     }
 
-    /// The network is new. Its labels, and its name if no option gave one, must be read from the engine before the fabric
-    /// hears of it: an engine never changes labels, and Compose checks them.
+    /// The network is new. Its labels, and its name if no option gave one, must be read from the engine before
+    /// the fabric hears of it: an engine never changes labels, and Compose checks them.
     fn draft(
         &mut self,
         name: Option<NetworkName>,

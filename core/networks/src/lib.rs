@@ -179,6 +179,11 @@ impl Networks {
         self.catalog.newest_stamp().next(at.wall)
     }
 
+    /// Drops what would be told to the operator with the next [`Networks::reconcile`].
+    pub fn drop_notices(&mut self) {
+        self.notices.clear();
+    }
+
     /// Forgets everything that was kept; returns the keys under which it is stored.
     pub fn forget_all(&mut self) -> Vec<Vec<u8>> {
         let pools = self.pools.values().cloned().map(Record::Pool);

@@ -78,8 +78,8 @@ impl Networks {
         create.chain(remove).chain(read).collect()
     }
 
-    /// Two networks may have got one name while hosts did not hear each other. The lower id keeps it, on every host alike;
-    /// the other one takes no new container, and goes for good once no host's engine has it.
+    /// Two networks may have got one name while hosts did not hear each other. The lower id keeps it, on every
+    /// host alike; the other one takes no new container, and goes for good once no host's engine has it.
     fn settle_names(&mut self, at: At, effects: &mut Vec<Effect>) {
         let clashes = self.catalog.name_clashes();
         let known = |record: &&DockerRecord| {

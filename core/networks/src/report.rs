@@ -1,8 +1,8 @@
 //! What the engine answers and tells.
 //!
 //! The engine is asked and watched by several tasks at once, so an answer may describe a moment before another one that
-//! arrived earlier. A list that lacks a network is therefore only a reason to doubt: the network is looked for by its id,
-//! and given up when it is not found either.
+//! arrived earlier. A list that lacks a network is therefore only a reason to doubt: the network is looked for
+//! by its id, and given up when it is not found either.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -155,7 +155,8 @@ impl Networks {
     }
 
     /// The engine has a network of ours that we have no record of: our state was lost. If the fabric has it under
-    /// that name, it is taken up again with its pools. One that is off this host stays off: the list is older than that.
+    /// that name, it is taken up again with its pools. One that is off this host stays off: the list is older
+    /// than that.
     fn adopt(&mut self, view: &EngineView, at: At, effects: &mut Vec<Effect>) {
         let option = view.options.get(crate::NETWORK_OPTION).and_then(|name| name.parse().ok());
         let name = option.unwrap_or_else(|| view.name.clone());

@@ -42,8 +42,8 @@ pub(crate) struct Work {
 impl Work {
     /// Whether a job should be started now; if so, it counts as started.
     ///
-    /// Creations are made one at a time: while one is under way, a pool that dockerd asks for without a name is known to
-    /// be that network's, if it has the prefix.
+    /// Creations are made one at a time: while one is under way, a pool that dockerd asks for without a name is
+    /// known to be that network's, if it has the prefix.
     pub(crate) fn start(&mut self, job: Job, now: Moment) -> bool {
         let another = self.creating().is_some_and(|network| job != Job::Create(network));
         if matches!(job, Job::Create(_)) && another {

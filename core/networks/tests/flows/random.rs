@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use shoal_networks::{EngineReport, Verb};
+use shoal_networks::{EngineReport, Naming, Verb};
 
 use crate::host::{Create, Host, endpoint, name, plain, share};
 
@@ -120,6 +120,18 @@ fn check(a: &Host, b: &Host) -> Result<(), TestCaseError> {
         }
         let distinct: BTreeSet<_> = all.iter().collect();
         prop_assert_eq!(distinct.len(), all.len(), "{:?}", all);
+        for (endpoint, (docker, _)) in &host.attached {
+            let settled = host
+                .networks
+                .docker_networks()
+                .any(|it| it.docker == *docker && it.naming == Naming::Settled);
+            let known = host.networks.endpoints().any(|record| record.endpoint == *endpoint);
+            prop_assert!(
+                known || !settled,
+                "a container runs and its endpoint {} is forgotten",
+                endpoint.short()
+            );
+        }
     }
     prop_assert!(a.leases().is_disjoint(&b.leases()));
     Ok(())
