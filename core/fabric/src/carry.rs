@@ -99,8 +99,8 @@ impl Fabric {
     }
 
     /// This host was restored from an old backup, or is back after it left: what it once told the fabric and
-    /// must stand by
-    /// is told again. Addresses it gave away are not its own any more; networks and expulsions are everybody's.
+    /// must stand by is told again. Addresses it gave away are not its own any more; networks and expulsions are
+    /// everybody's.
     pub(crate) fn save_lost(&mut self, lost: &[Change], at: At) -> Vec<Effect> {
         let gone = lost.iter().filter(|change| change.new.is_none());
         let old = gone.filter_map(|change| Fact::decode(&change.key, change.old.as_deref()?).ok());

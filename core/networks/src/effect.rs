@@ -42,6 +42,8 @@ pub enum EngineRequest {
     Remove(NetworkId, DockerNetworkId),
     /// List all networks of the engine.
     List,
+    /// Tell the names of running containers by their endpoints.
+    Names,
     /// List the containers, stopped ones included, of a network.
     Containers(DockerNetworkId),
 }
@@ -88,7 +90,7 @@ pub enum EngineReport {
     /// The addresses that a container wants, told by the engine when the container is made: asked of their owners
     /// ahead of its start, which cannot wait for another host.
     Wishes(Vec<(String, IpAddr)>),
-    /// Container names by endpoint.
+    /// To [`EngineRequest::Names`]: the names of all running containers by endpoint.
     Names(BTreeMap<EndpointId, String>),
     /// The engine could not be asked.
     Unreachable(String),

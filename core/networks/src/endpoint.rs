@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use shoal_schema::{EndpointFact, Fact, FactKey};
-use shoal_types::{EndpointId, IpNet, LinkName, MacAddr};
+use shoal_types::{EndpointId, IpNet, LinkName, MacAddr, Moment};
 
 use crate::pool::save;
 use crate::record::{EndpointRecord, Record, Stage};
 use crate::{DockerNetworkId, Effect, Networks, Refusal, Reply, Route, sentence};
+
+/// How long an endpoint may be missing from the engine's list.
+const UNKNOWN_ENDPOINT_MAX: Duration = Duration::from_secs(60);
 
 /// Prefix of the names that links get inside containers.
 const INNER_PREFIX: &str = "eth";
@@ -142,6 +146,27 @@ impl Networks {
                 effects.push(Effect::Publish(Fact::Endpoint(endpoint_fact(&record))));
             }
             self.keep_endpoint(record, effects);
+        }
+    }
+
+    /// Lets go of endpoints that the engine no longer knows: dockerd died before it deleted them, or could not reach
+    /// the agent when it did. One that is just being made is not in the engine's list yet, so each gets time.
+    pub(crate) fn drop_unknown_endpoints(
+        &mut self,
+        known: &BTreeMap<EndpointId, String>,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.unknown
+            .retain(|endpoint, _| self.endpoints.contains_key(endpoint) && !known.contains_key(endpoint));
+        let unknown: Vec<EndpointId> =
+            self.endpoints.keys().filter(|endpoint| !known.contains_key(endpoint)).cloned().collect();
+        for endpoint in unknown {
+            let since = *self.unknown.entry(endpoint.clone()).or_insert(now);
+            if now.since(since) >= UNKNOWN_ENDPOINT_MAX {
+                effects.push(Effect::Notice(sentence::endpoint_gone(&endpoint)));
+                self.delete_endpoint(&endpoint, effects);
+            }
         }
     }
 

@@ -73,6 +73,8 @@ pub struct Networks {
     doubts: BTreeMap<DockerNetworkId, Moment>,
     work: work::Work,
     notices: Vec<String>,
+    /// Endpoints that the engine does not list, and since when.
+    unknown: BTreeMap<EndpointId, Moment>,
 }
 
 impl Networks {
@@ -96,6 +98,7 @@ impl Networks {
             doubts: BTreeMap::new(),
             work: work::Work::default(),
             notices: Vec::new(),
+            unknown: BTreeMap::new(),
         }
     }
 

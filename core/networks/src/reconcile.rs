@@ -192,6 +192,9 @@ fn network_of(request: &EngineRequest) -> Option<NetworkId> {
     match request {
         EngineRequest::Create(network) => Some(network.id),
         EngineRequest::Remove(network, _) => Some(*network),
-        EngineRequest::Read(_) | EngineRequest::List | EngineRequest::Containers(_) => None,
+        EngineRequest::Read(_)
+        | EngineRequest::List
+        | EngineRequest::Names
+        | EngineRequest::Containers(_) => None,
     }
 }

@@ -37,7 +37,10 @@ impl Networks {
                 }
             }
             EngineReport::Wishes(wishes) => self.prefetch(&wishes, &mut effects),
-            EngineReport::Names(names) => self.name_endpoints(&names, &mut effects),
+            EngineReport::Names(names) => {
+                self.name_endpoints(&names, &mut effects);
+                self.drop_unknown_endpoints(&names, at.now, &mut effects);
+            }
             EngineReport::Unreachable(_) => {}
         }
         effects.extend(self.reconcile(at));

@@ -138,6 +138,11 @@ pub(crate) fn equal_pool_pending(prefix: IpNet) -> Refusal {
     ))
 }
 
+/// An endpoint was let go without dockerd's asking.
+pub(crate) fn endpoint_gone(endpoint: &shoal_types::EndpointId) -> String {
+    format!("Docker no longer knows endpoint {}: it was let go", endpoint.short())
+}
+
 impl Networks {
     /// Why an address cannot be had.
     pub(crate) fn no_address(

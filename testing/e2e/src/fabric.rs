@@ -79,12 +79,22 @@ impl Fabric {
         self.bed.hosts()[..count].iter().try_for_each(|host| sees(host, count))
     }
 
-    /// Waits until `shoal doctor` finds nothing wrong on any host.
+    /// Waits until `shoal doctor` finds nothing wrong on any host and the paths to all others are found. Agents go on
+    /// for some seconds after they have joined: their own link for probes is still to be laid.
     pub fn sound(&self) -> Result<()> {
-        let content = |host: &Host| {
-            eventually(&format!("doctor to be content on {}", host.name()), AGREE, || host.shoal("doctor"))
-        };
-        self.bed.on_each(content).map(drop)
+        self.bed
+            .on_each(|host| {
+                eventually(&format!("doctor to be content on {}", host.name()), AGREE, || {
+                    let hosts = host.shoal_json("hosts")?;
+                    let others =
+                        hosts.as_array().into_iter().flatten().filter(|other| other["state"] == "alive");
+                    for other in others {
+                        ensure!(other["tunnel"]["reach"] == "ok", "{other}");
+                    }
+                    host.shoal("doctor")
+                })
+            })
+            .map(drop)
     }
 
     /// `shoal network create NAME ARGUMENTS` on the first host, and the wait until every dockerd has it.

@@ -41,7 +41,6 @@ fn a_killed_agent_loses_no_packet_and_one_that_starts_touches_nothing(features: 
     let host = fabric.host(1);
     host.ping("here", &there)?;
     host.ping("here", &beside)?;
-    // Agents go on for a while after they have joined: the paths between them are still to be found.
     fabric.sound()?;
     let before = snapshot(host)?;
     let counted = Counters::read(&fabric, &containers)?;

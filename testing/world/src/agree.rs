@@ -332,7 +332,8 @@ impl World {
             })
             .collect()
         };
-        // What a host that was put out gave when its gift could no longer be taken over is safe, but not known after a start.
+        // What a host that was put out gave when its gift could no longer be taken over is safe, but not known after
+        // a start.
         let put_out = self.hosts.iter().any(|host| host.forgotten);
         let checks = [
             ("the catalog", a.catalog().iter().eq(b.catalog().iter())),

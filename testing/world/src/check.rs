@@ -101,7 +101,8 @@ impl World {
         self.take_stock();
     }
 
-    /// Who is out and who has left, from what the agents hold: a command may have worked although the agent died over it.
+    /// Who is out and who has left, from what the agents hold: a command may have worked although the agent died over
+    /// it.
     fn take_stock(&mut self) {
         let by_members = self.hosts.iter().filter_map(|host| host.member());
         let out: Vec<_> = by_members.flat_map(shoal_fabric::Fabric::forgotten).collect();

@@ -1,10 +1,10 @@
 //! A container engine: what dockerd keeps, and what it does with the driver.
 //!
 //! Networks and containers outlive a restart of the engine, as they do on disk. Work that takes several calls of the
-//! driver is an [`Op`](crate::op::Op), done call by call so that anything can happen in between. Quirks that are played:
-//! the driver hears of a removal when it can no longer be refused; a network is in the engine's list only some time after
-//! the driver has agreed to it; after its death the engine forgets work half done and may release an address without
-//! ever deleting its endpoint; a stopped container keeps the id of its network.
+//! driver is an [`Op`](crate::op::Op), done call by call so that anything can happen in between. Quirks that are
+//! played: the driver hears of a removal when it can no longer be refused; a network is in the engine's list only
+//! some time after the driver has agreed to it; after its death the engine forgets work half done and may release an
+//! address without ever deleting its endpoint; a stopped container keeps the id of its network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -123,11 +123,16 @@ impl Engine {
         for network in self.networks.values().filter(|network| network.ours) {
             reports.push(EngineReport::Containers(network.id.clone(), self.containers_of(&network.id)));
         }
+        reports.push(EngineReport::Names(self.names()));
+        reports
+    }
+
+    /// Names of running containers by their endpoints.
+    pub(crate) fn names(&self) -> BTreeMap<EndpointId, String> {
         let name = |(name, container): (&String, &Container)| {
             Some((container.attached.as_ref()?.endpoint.clone(), name.clone()))
         };
-        reports.push(EngineReport::Names(self.containers.iter().filter_map(name).collect()));
-        reports
+        self.containers.iter().filter_map(name).collect()
     }
 
     /// Starts: cleans up what its death left, then starts containers that want it. Says whether an endpoint was left.

@@ -13,7 +13,8 @@ const NETWORKS: [&str; 4] = ["shop", "web", "db", "lab"];
 /// Containers per host.
 const CONTAINERS: u64 = 5;
 
-/// The steps of a seed. What is broken is mended some steps later, so that most of a story plays on a fabric that works.
+/// The steps of a seed. What is broken is mended some steps later, so that most of a story plays on a fabric that
+/// works.
 pub fn generate(seed: u64, options: &Options) -> Vec<Step> {
     let mut maker = Maker {
         prng: Prng::new(seed ^ 0x5ea5_0f5e_ed00_0001),

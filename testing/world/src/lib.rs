@@ -1,8 +1,9 @@
 //! The simulator: hosts, clock and network from one seed.
 //!
-//! A [`World`] holds hosts, each a `Fabric` with a store, a model of a container engine and a model of a kernel, and plays
-//! [`Step`]s on them: what users do and what goes wrong. Nothing in it reads a clock or rolls dice of its own, so a seed is a
-//! story that can be told again. `docs/internals/simulation.md` says what is modelled and how to read a story.
+//! A [`World`] holds hosts, each a `Fabric` with a store, a model of a container engine and a model of a kernel, and
+//! plays [`Step`]s on them: what users do and what goes wrong. Nothing in it reads a clock or rolls dice of its own,
+//! so a seed is a story that can be told again. `docs/internals/simulation.md` says what is modelled and how to read
+//! a story.
 //!
 //! ```text
 //!   seed ──> steps ──┐     ┌──────────────── World ────────────────┐

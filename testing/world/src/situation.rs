@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 macro_rules! situations {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A situation that the tests' runs, taken together, must have met: a simulator that no longer gets there proves
-        /// nothing about it.
+        /// A situation that the tests' runs, taken together, must have met: a simulator that no longer gets there
+        /// proves nothing about it.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Situation {
             $($(#[$doc])* $name,)*

@@ -38,7 +38,8 @@ pub enum Step {
     KillAfter { host: usize, effects: u32 },
     /// The agent is started.
     Agent { host: usize },
-    /// Power loss: agent, engine, containers and kernel state are gone, and with them the last writes that nobody waited for.
+    /// Power loss: agent, engine, containers and kernel state are gone, and with them the last writes that nobody
+    /// waited for.
     PowerLoss { host: usize },
     /// kill -9 of the container engine.
     EngineDown { host: usize },

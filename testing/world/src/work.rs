@@ -24,9 +24,10 @@ impl World {
             let report = match request {
                 EngineRequest::Create(network) => EngineReport::Created(network.id, Err(down())),
                 EngineRequest::Remove(network, docker) => EngineReport::Removed(network, docker, Err(down())),
-                EngineRequest::Read(_) | EngineRequest::List | EngineRequest::Containers(_) => {
-                    EngineReport::Unreachable(down())
-                }
+                EngineRequest::Read(_)
+                | EngineRequest::List
+                | EngineRequest::Names
+                | EngineRequest::Containers(_) => EngineReport::Unreachable(down()),
             };
             return self.answer(host, report);
         }
@@ -42,6 +43,10 @@ impl World {
             EngineRequest::Containers(docker) => {
                 let names = engine.containers_of(&docker);
                 self.answer(host, EngineReport::Containers(docker, names));
+            }
+            EngineRequest::Names => {
+                let names = engine.names();
+                self.answer(host, EngineReport::Names(names));
             }
             EngineRequest::Create(network) => self.create_for_agent(host, &network),
             EngineRequest::Remove(network, docker) => {

@@ -20,7 +20,8 @@ fn options(seed: u64) -> Options {
     Options { hosts, members: hosts - 1 - usize::from(hosts > 4), quiet, ..Options::default() }
 }
 
-/// Plays seeds. The first that is broken is told as the shortest story that breaks in the same way; the others by number.
+/// Plays seeds. The first that is broken is told as the shortest story that breaks in the same way; the others by
+/// number.
 #[allow(clippy::panic, reason = "a test's way to fail, in its helper")]
 fn play(seeds: impl Iterator<Item = u64>) -> Vec<Report> {
     let (mut reports, mut broken) = (Vec::new(), Vec::new());

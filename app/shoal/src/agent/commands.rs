@@ -75,7 +75,7 @@ impl Agent {
                 Failure::conflict("this host belongs to a fabric already").hint("run `shoal leave` first")
             );
         }
-        self.say(Said { name, advertise: self.parts.settings.advertise.clone() })?;
+        self.say(&Said { name, advertise: self.parts.settings.advertise.clone() })?;
         let (root, write) = secrets::new_root().map_err(Failure::internal)?;
         self.parts.store.write(&[write]).map_err(Failure::internal)?;
         let effects = self.fabric.init(&root, self.at()).map_err(Failure::conflict)?;
@@ -150,7 +150,7 @@ impl Agent {
         let address = format!("{host}:{port}");
         let advertise =
             if join.advertise.is_empty() { self.advertise_towards(&join.host, port) } else { join.advertise };
-        if let Err(failure) = self.say(Said { name: None, advertise: advertise.clone() }) {
+        if let Err(failure) = self.say(&Said { name: None, advertise: advertise.clone() }) {
             return drop(reply.send(Err(failure)));
         }
         let local = self.fabric.local();
@@ -236,11 +236,11 @@ impl Agent {
         source.into_iter().chain(others).collect()
     }
 
-    fn say(&mut self, said: Said) -> Result<(), Failure> {
+    fn say(&mut self, said: &Said) -> Result<(), Failure> {
         let name =
             said.name.clone().or_else(|| self.parts.settings.name.clone()).unwrap_or_else(machine::host_name);
         let advertise = said.advertise.clone();
-        let value = serde_json::to_vec(&said).map_err(Failure::internal)?;
+        let value = serde_json::to_vec(said).map_err(Failure::internal)?;
         self.parts
             .store
             .write(&[Write { key: LOCAL_KEY.to_vec(), value: Some(value) }])

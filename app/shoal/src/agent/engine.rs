@@ -1,5 +1,6 @@
 //! The container engine: carries requests out beside the agent's loop, and turns its events into reports.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +41,7 @@ pub(crate) async fn watch(engine: Arc<dyn Engine>, inputs: mpsc::Sender<Input>) 
             if let Event::ContainerCreated { id } = &event {
                 tokio::spawn(tell_wishes(Arc::clone(&engine), id.clone(), inputs.clone()));
             }
-            news.add(event);
+            news.add(&event);
         };
         take(first);
         while let Ok(Some(event)) = tokio::time::timeout(SETTLE, events.next()).await {
@@ -84,6 +85,10 @@ async fn carry_out(engine: &dyn Engine, request: EngineRequest) -> EngineReport 
         }
         EngineRequest::List => match engine.networks().await {
             Ok(networks) => EngineReport::Listed(networks.iter().filter_map(view).collect()),
+            Err(error) => EngineReport::Unreachable(error.to_string()),
+        },
+        EngineRequest::Names => match engine.container_names_by_endpoint().await {
+            Ok(names) => EngineReport::Names(by_endpoint(names)),
             Err(error) => EngineReport::Unreachable(error.to_string()),
         },
         EngineRequest::Containers(id) => match engine.containers_of(&id).await {
@@ -147,6 +152,10 @@ fn view(network: &shoal_containers::EngineNetwork) -> Option<EngineView> {
     })
 }
 
+fn by_endpoint(names: BTreeMap<String, String>) -> BTreeMap<EndpointId, String> {
+    names.into_iter().filter_map(|(endpoint, name)| Some((endpoint.parse().ok()?, name))).collect()
+}
+
 /// What a burst of events asks to look at.
 #[derive(Default)]
 struct News {
@@ -156,7 +165,7 @@ struct News {
 }
 
 impl News {
-    fn add(&mut self, event: Event) {
+    fn add(&mut self, event: &Event) {
         match event {
             Event::EngineUp => (self.networks, self.containers, self.up) = (true, true, Some(true)),
             Event::EngineDown => self.up = Some(false),
@@ -198,9 +207,7 @@ impl News {
             inputs.push(Input::Stranded(stranded));
         }
         if let Ok(names) = engine.container_names_by_endpoint().await {
-            let known =
-                |(endpoint, name): (String, String)| Some((endpoint.parse::<EndpointId>().ok()?, name));
-            inputs.push(Input::Engine(EngineReport::Names(names.into_iter().filter_map(known).collect())));
+            inputs.push(Input::Engine(EngineReport::Names(by_endpoint(names))));
         }
         inputs
     }

@@ -160,7 +160,12 @@ impl Agent {
                     self.perform_quietly(effects).await;
                 }
                 _ = audit.tick() => self.audit().await,
-                _ = survey.tick() => self.survey().await,
+                _ = survey.tick() => {
+                    self.survey().await;
+                    if self.engine.is_some() {
+                        let _ = self.parts.engine.send(EngineRequest::Names);
+                    }
+                }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }

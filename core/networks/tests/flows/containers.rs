@@ -232,6 +232,22 @@ fn containers_names_are_told_with_their_endpoints() {
 }
 
 #[test]
+fn an_endpoint_that_docker_no_longer_knows_is_let_go_after_a_minute() {
+    let (mut a, docker, mut b, _) = two();
+    a.run(&docker, 1, None).unwrap();
+    a.report(EngineReport::Names([(endpoint(1), "web".to_owned())].into()));
+    a.report(EngineReport::Names([].into()));
+    a.wait(59);
+    a.report(EngineReport::Names([].into()));
+    share(&mut a, &mut b);
+    assert_eq!(b.networks.remote_endpoints().count(), 1, "it may just be starting");
+    a.wait(1);
+    a.report(EngineReport::Names([].into()));
+    share(&mut a, &mut b);
+    assert_eq!((a.networks.endpoints().count(), b.networks.remote_endpoints().count()), (0, 0));
+}
+
+#[test]
 fn two_hosts_that_hand_out_a_small_pool_never_meet_and_say_when_it_is_full() {
     let (mut a, mut b) = Host::pair();
     let of_a = a.create(&Create { subnets: vec!["10.9.0.0/28"], ..plain("shop") }).unwrap();

@@ -178,6 +178,11 @@ impl Host {
                 EngineReport::Removed(network, id, result)
             }
             EngineRequest::List => EngineReport::Listed(self.views()),
+            EngineRequest::Names => {
+                let names =
+                    self.attached.keys().map(|endpoint| (endpoint.clone(), endpoint.short().to_owned()));
+                EngineReport::Names(names.collect())
+            }
             EngineRequest::Containers(id) => EngineReport::Containers(id, Vec::new()),
         }
     }
