@@ -48,7 +48,7 @@ demo-down: ## end a demonstration that was left up
 # Installs what is built; `make build` first, as yourself.
 install: ## install to $(DESTDIR)$(PREFIX); run `make build` before
 	@[ -x $(BINARY) ] || { echo "$(BINARY) is missing: run make build first" >&2; exit 1; }
-	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/shoal
+	install -D -s -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/shoal
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/bin/shoal|$(PREFIX)/bin/shoal|' packaging/systemd/shoal.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/shoal.service
 	install -D -m 644 packaging/network/10-shoal.network $(DESTDIR)$(PREFIX)/lib/systemd/network/10-shoal.network

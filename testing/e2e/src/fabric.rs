@@ -89,7 +89,7 @@ impl Fabric {
                     let others =
                         hosts.as_array().into_iter().flatten().filter(|other| other["state"] == "alive");
                     for other in others {
-                        ensure!(other["tunnel"]["reach"] == "ok", "{other}");
+                        ensure!(other["tunnel"]["state"] == "ok", "{other}");
                     }
                     host.shoal("doctor")
                 })

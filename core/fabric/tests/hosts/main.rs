@@ -91,6 +91,23 @@ fn a_network_and_its_containers_appear_on_every_host() {
 }
 
 #[test]
+fn a_host_whose_clock_runs_ahead_is_named_and_does_not_win_for_ever() {
+    let mut world = World::joined(2);
+    let right = world.at.wall;
+    world.at.wall = right + std::time::Duration::from_secs(600);
+    let (_, effects) = world.hosts[0].fabric.create_network(request("shop"), world.at).unwrap();
+    world.at.wall = right;
+    world.act(0, effects);
+    world.run(3);
+    assert!(world.hosts[1].notices.iter().any(|told| told.contains("clock of host host-0")));
+    let at = world.at;
+    let (_, effects) = world.hosts[1].fabric.delete_network(&"shop".parse().unwrap(), at).unwrap();
+    world.act(1, effects);
+    world.run(3);
+    assert!(!has_network(&world, 0, "shop"), "a later edit wins whatever the clocks say");
+}
+
+#[test]
 fn a_host_that_joined_later_gets_addresses_for_the_asking() {
     let mut world = World::joined(1);
     create(&mut world, 0, "shop");

@@ -35,6 +35,7 @@ pub(crate) struct Host {
     pub(crate) disk: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(crate) engine: Vec<EngineRequest>,
     pub(crate) trust: Option<TrustView>,
+    pub(crate) notices: Vec<String>,
     starts: u64,
 }
 
@@ -62,7 +63,14 @@ impl World {
         let n = self.hosts.len();
         let (fabric, effects) = Fabric::open(Arc::new(key(n)), local(n), &[], n as u64, self.at).unwrap();
         assert!(effects.is_empty(), "a host alone has nothing to do");
-        self.hosts.push(Host { fabric, disk: BTreeMap::new(), engine: Vec::new(), trust: None, starts: 0 });
+        self.hosts.push(Host {
+            fabric,
+            disk: BTreeMap::new(),
+            engine: Vec::new(),
+            trust: None,
+            notices: Vec::new(),
+            starts: 0,
+        });
     }
 
     /// Hosts of one fabric.
@@ -152,7 +160,8 @@ impl World {
                 Effect::Message(to, bytes) => self.queue.push_back(Packet::Message(me, to, bytes)),
                 Effect::Trust(view) => host.trust = Some(view),
                 Effect::Stop(sentence) => panic!("{sentence}"),
-                Effect::Project(_) | Effect::ProjectSoon | Effect::Certificate(_) | Effect::Notice(_) => {}
+                Effect::Notice(sentence) => host.notices.push(sentence),
+                Effect::Project(_) | Effect::ProjectSoon | Effect::Certificate(_) => {}
             }
         }
     }
