@@ -14,6 +14,9 @@ use crate::host::{Host, Place};
 use crate::poll::eventually_ok;
 use crate::remains::{self, BedName};
 
+/// What a socket may ask for as its receive buffer on a bed, bytes; `netbed-probe` does. Room for thousands of packets.
+pub const RECEIVE_BUFFER: usize = 4 << 20;
+
 /// Network namespaces with real Docker hosts in them. Dropping it removes everything.
 #[derive(Debug)]
 pub struct Bed {
@@ -184,7 +187,7 @@ impl Builder {
         );
         ensure!(self.hosts + self.outsiders <= 200, "a bed has at most 200 hosts");
         remains::sweep().context("cannot remove what dead beds left")?;
-        raise_neighbour_limits()?;
+        raise_limits()?;
         let name = next_name();
         let folder = remains::claim(&name)?;
         let bed = self.lay(name, folder)?;
@@ -286,17 +289,22 @@ fn hold(bed: &BedName, folder: &Path, namespaces: &[&str], script: &str) -> Resu
     Ok(child)
 }
 
-/// One kernel carries all hosts, and its neighbour table is one for all namespaces: sixty containers that all know each
-/// other overflow the usual limit of 1024 entries. The limits are raised, never lowered.
-fn raise_neighbour_limits() -> Result<()> {
+/// One kernel carries all hosts, and some limits are one for all namespaces: sixty containers that all know each other
+/// overflow the usual 1024 neighbours, and no socket may ask for a larger buffer. Limits are raised, never lowered.
+fn raise_limits() -> Result<()> {
+    raise("core/rmem_max", RECEIVE_BUFFER)?;
     for family in ["ipv4", "ipv6"] {
-        for (limit, wanted) in [("gc_thresh3", 32768), ("gc_thresh2", 16384)] {
-            let path = format!("/proc/sys/net/{family}/neigh/default/{limit}");
-            let now: u32 = fs::read_to_string(&path)?.trim().parse()?;
-            if now < wanted {
-                fs::write(&path, wanted.to_string()).with_context(|| format!("cannot raise {path}"))?;
-            }
-        }
+        raise(&format!("{family}/neigh/default/gc_thresh3"), 32768)?;
+        raise(&format!("{family}/neigh/default/gc_thresh2"), 16384)?;
+    }
+    Ok(())
+}
+
+fn raise(limit: &str, wanted: usize) -> Result<()> {
+    let path = format!("/proc/sys/net/{limit}");
+    let now: usize = fs::read_to_string(&path)?.trim().parse()?;
+    if now < wanted {
+        fs::write(&path, wanted.to_string()).with_context(|| format!("cannot raise {path}"))?;
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ mod poll;
 mod remains;
 mod tally;
 
-pub use bed::{Bed, Builder};
+pub use bed::{Bed, Builder, RECEIVE_BUFFER};
 pub use capture::{Output, Running};
 pub use host::Host;
 pub use images::{Image, Packer, probe_image, probe_path, tools_image};

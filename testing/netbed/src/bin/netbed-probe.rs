@@ -1,12 +1,14 @@
 //! Packed into images: sends what can be counted, and what must not get through.
 //!
-//! Standard library only, one thread per job, so that it runs in an image that holds nothing else.
+//! One thread per job, and no more libraries than any program has, so that it runs in an image that holds nothing else.
 
 use std::env::args;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
+
+use nix::sys::socket::{setsockopt, sockopt};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -96,7 +98,8 @@ fn give(target: SocketAddr, bytes: u64) -> Outcome {
 }
 
 fn echo(port: u16) -> Outcome {
-    let (datagrams, connections) = (UdpSocket::bind(("::", port))?, TcpListener::bind(("::", port))?);
+    let (datagrams, connections) =
+        (patient(UdpSocket::bind(("::", port))?)?, TcpListener::bind(("::", port))?);
     std::thread::spawn(move || {
         let mut piece = [0; 2048];
         while let Ok((length, from)) = datagrams.recv_from(&mut piece) {
@@ -119,8 +122,15 @@ fn echo(port: u16) -> Outcome {
     Ok(())
 }
 
+/// Gives a socket room for thousands of packets: on a starved machine its thread may not run for a second, and what
+/// overflows a socket's buffer was not lost by the network.
+fn patient(socket: UdpSocket) -> Result<UdpSocket, nix::Error> {
+    setsockopt(&socket, sockopt::RcvBuf, &shoal_netbed::RECEIVE_BUFFER)?;
+    Ok(socket)
+}
+
 fn steady(target: SocketAddr, count: u64, pause: Duration) -> Outcome {
-    let socket = UdpSocket::bind(if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+    let socket = patient(UdpSocket::bind(if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?)?;
     socket.connect(target)?;
     let answers = socket.try_clone()?;
     answers.set_read_timeout(Some(Duration::from_secs(2)))?;
