@@ -38,8 +38,7 @@ test: ## every test: root's and those on real dockerds too
 demo: ## three hosts on this machine, a small application across them; KEEP=1 leaves it up
 	@[ "$$(id -u)" = 0 ] || { echo "make demo needs root: it lays out hosts in namespaces" >&2; exit 1; }
 	@packaging/needs build demo
-	$(CARGO) build --locked --quiet -p shoal -p shoal-netbed --bins
-	$(CARGO) build --locked --quiet -p shoal-e2e --example demo
+	@$(CARGO) build --locked -p shoal -p shoal-netbed -p shoal-e2e --bins --example demo
 	@$(TARGET)/debug/examples/demo
 
 demo-down: ## end a demonstration that was left up

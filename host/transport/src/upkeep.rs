@@ -1,4 +1,4 @@
-//! Certificates over time: renews this host's at half of its life, and closes connections of peers whose has ended.
+//! Certificates over time: renews this host's at half of its life or when its issuer was forgotten, and closes connections of peers whose has ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +20,12 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        let Some((member, _)) = shared.place() else { continue };
+        let Some((member, view)) = shared.place() else { continue };
         shared.judge_links();
-        if member.certificate.is_due(shared.clock.wall()) {
+        // Hosts that do not know this one yet take its issuer's word; a forgotten issuer has none.
+        let is_orphan =
+            matches!(member.certificate.issuer, Issuer::Member(it) if view.forgotten.contains(&it));
+        if is_orphan || member.certificate.is_due(shared.clock.wall()) {
             renew(&shared, &member).await;
         }
     }

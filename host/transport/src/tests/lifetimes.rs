@@ -36,6 +36,25 @@ async fn a_certificate_is_renewed_at_half_life_by_a_connected_member() {
 }
 
 #[tokio::test]
+async fn a_certificate_of_a_forgotten_issuer_is_renewed_by_another_member() {
+    let (mut a, mut b) = (Node::start(1, brisk()), Node::member(2));
+    let claim =
+        Claim { fabric: root().id(), key: key(1).public(), name: "a".parse().unwrap(), from: a.clock.wall() };
+    let by_three = Certificate::issue_by_member(&key(3), claim);
+    a.transport.set_trust(view(&root(), &[1, 2, 3]));
+    b.transport.set_trust(view(&root(), &[1, 2, 3]));
+    a.transport.set_membership(Some(Member { certificate: by_three, root: None }));
+    a.message(&b, "x");
+    b.message_text().await;
+    // One that lasts longer than the old one is asked for.
+    b.clock.advance(DAY);
+    let mut without = view(&root(), &[1, 2, 3]);
+    without.forgotten.insert(key(3).id());
+    a.transport.set_trust(without);
+    assert_eq!(renewed(&mut a).await.issuer, shoal_trust::Issuer::Member(b.id()));
+}
+
+#[tokio::test]
 async fn a_host_that_nobody_knows_is_not_renewed() {
     let (a, mut b) = (Node::start(1, brisk()), Node::member(2));
     a.enter(&root(), 1);

@@ -55,15 +55,14 @@ fn play(stage: &mut Stage) -> Result<()> {
 fn keep(stage: &Stage, bed: Bed) -> Result<()> {
     let here = std::env::current_exe()?;
     let netbed = here.ancestors().nth(2).map(|folder| folder.join("netbed")).unwrap_or_default();
-    let shoal = here.ancestors().nth(2).map(|folder| folder.join("shoal")).unwrap_or_default();
-    let (netbed, shoal) = (netbed.display(), shoal.display());
+    let netbed = netbed.display();
     bed.keep()?;
     stage.end("It is still up. Look around:");
     stage.note(&format!(
         "  {netbed} enter h1                         a shell on a host\n  \
            {netbed} enter h1 docker ps\n  \
-           {netbed} enter h2 {shoal} status\n  \
-           {netbed} enter h2 {shoal} endpoints\n  \
+           {netbed} enter h2 shoal status\n  \
+           {netbed} enter h2 shoal endpoints\n  \
            {netbed} enter h1 curl http://172.31.0.3:8080/\n\
          and end it with\n  make demo-down"
     ));

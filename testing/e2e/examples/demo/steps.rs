@@ -29,7 +29,6 @@ pub(crate) fn all(stage: &mut Stage, bed: &Bed, images: &Images) -> Result<()> {
 struct Shop {
     redis: String,
     postgres: String,
-    front: String,
 }
 
 fn lay_out(stage: &mut Stage, bed: &Bed, images: &Images) -> Result<()> {
@@ -114,13 +113,16 @@ fn open_shop(stage: &mut Stage, bed: &Bed) -> Result<Shop> {
     let containers = [line("redis", &redis), line("postgres", &postgres), line("front", &front)];
     let titles = bed.hosts().iter().map(|host| format!("{} {}", host.name(), host.address()));
     stage.picture(&picture::hosts(&titles.zip(containers).collect::<Vec<_>>(), "network \"shop\""));
-    Ok(Shop { redis, postgres, front })
+    stage.proves(
+        "the front on h3 answers: it reaches Redis on h1 and PostgreSQL on h2, each over its own protocol",
+    );
+    Ok(Shop { redis, postgres })
 }
 
 fn sell(stage: &mut Stage, bed: &Bed) -> Result<()> {
     stage.step("Customers come");
     for fish in ["herring", "sprat", "anchovy", "sardine", "mackerel"] {
-        stage.typed(bed.host(1), &format!("curl http://{}:8080/buy/{fish}", bed.host(3).address()));
+        type_visit(stage, bed, &format!("/buy/{fish}"));
         stage.output(&visit(bed.host(1), &format!("/buy/{fish}"))?.to_string());
     }
     let answer = visit(bed.host(1), "/")?;
@@ -152,10 +154,13 @@ fn kill_agents(stage: &mut Stage, bed: &Bed) -> Result<()> {
         stage.typed(host, "kill -9 $(pidof shoal)");
         host.kill_agent()?;
     }
+    type_visit(stage, bed, "/buy/herring    # twenty times");
     for _ in 0..20 {
         visit(bed.host(1), "/buy/herring")?;
     }
+    stage.output(&visit(bed.host(1), "/")?.to_string());
     stage.proves("twenty more customers are served with no agent alive");
+    bed.hosts().iter().for_each(|host| stage.typed(host, "shoal agent &"));
     bed.on_each(|host| host.start_agent(&[], &[]))?;
     let tally = Tally::of_ping(&stream.finish(Duration::from_secs(60))?)?;
     ensure!(tally.lost() == 0, "packets were lost: {tally:?}");
@@ -179,6 +184,7 @@ fn move_redis(stage: &mut Stage, bed: &Bed, shop: &Shop) -> Result<()> {
         run.ok()
     })?;
     eventually("Redis to serve on h2", PATIENCE, || visit(bed.host(1), "/buy/sprat"))?;
+    type_visit(stage, bed, "/buy/sprat");
     let answer = visit(bed.host(1), "/")?;
     stage.output(&answer.to_string());
     ensure!(answer["visitors"] == 1, "a fresh Redis has seen one visitor: {answer}");
@@ -201,14 +207,19 @@ fn keep_apart(stage: &mut Stage, bed: &Bed, shop: &Shop) -> Result<()> {
     let look = ["sh", "-c", "nc -w2 $0 5432 -e true", &shop.postgres];
     stage.typed(bed.host(1), &format!("docker exec passer-by nc -w2 {} 5432 -e true", shop.postgres));
     bed.host(1).exec("passer-by", &look)?.refused()?;
+    stage.output("no answer within two seconds");
     let told = bed.host(1).try_shoal("network delete shop")?.refused()?;
     stage.typed(bed.host(1), "shoal network delete shop");
     stage.output(&told);
     stage.proves(
         "PostgreSQL is out of its reach, and the shop's network cannot be deleted under its containers",
     );
-    stage.note(&format!("   (the front's own address was {})", shop.front));
     Ok(())
+}
+
+/// Shows what [`visit`] does.
+fn type_visit(stage: &Stage, bed: &Bed, path: &str) {
+    stage.typed(bed.host(1), &format!("curl http://{}:8080{path}", bed.host(3).address()));
 }
 
 /// Asks the front, from a host, as a browser does.

@@ -57,6 +57,12 @@ fn enter(host: &str, command: &[&str]) -> Result<()> {
     let mut entered = Command::new("nsenter");
     entered.args(["-t", &holder.to_string(), "-n", "-m", "-u", "--"]);
     entered.args(if command.is_empty() { &["bash"] } else { command });
+    // `shoal` is the one that was built beside this program.
+    let here = std::env::current_exe()?;
+    let folders = std::env::var("PATH").unwrap_or_default();
+    if let Some(folder) = here.parent() {
+        entered.env("PATH", format!("{}:{folders}", folder.display()));
+    }
     // Returns only if it fails.
     Err(entered.exec().into())
 }
