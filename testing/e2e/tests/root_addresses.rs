@@ -1,8 +1,10 @@
 //! Addresses and subnets as the user asks for them, and clear words when they cannot be had.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use shoal_e2e::{Fabric, Features, scenarios};
-use shoal_netbed::Bed;
+use shoal_netbed::{Bed, eventually};
 
 scenarios! {
     what_the_user_asks_for_is_what_containers_get,
@@ -37,9 +39,11 @@ fn what_the_user_asks_for_is_what_containers_get(features: Features) -> Result<(
     let taken = fabric.try_run(2, "printer", "shop", "--ip 10.90.0.77")?.refused()?;
     ensure!(taken.contains("10.90.0.77"), "{taken}");
     // An answer to every address of the subnet must not look like somebody holding the container's own.
-    let state = fabric.host(1).exec("here", &["ip", "-6", "address", "show", "dev", "eth0"])?.ok()?;
-    ensure!(!state.contains("dadfailed") && !state.contains("tentative"), "{state}");
-    Ok(())
+    eventually("duplicate address detection to end well", Duration::from_secs(10), || {
+        let state = fabric.host(1).exec("here", &["ip", "-6", "address", "show", "dev", "eth0"])?.ok()?;
+        ensure!(!state.contains("dadfailed") && !state.contains("tentative"), "{state}");
+        Ok(())
+    })
 }
 
 fn several_subnets_of_a_network_reach_each_other(features: Features) -> Result<()> {

@@ -92,7 +92,7 @@ impl Packer {
         Self { name: name.to_owned(), busybox, programs, packages, without, files, changes }
     }
 
-    /// Adds the machine's static busybox and a link per applet.
+    /// Adds the machine's busybox and a link per applet.
     pub fn busybox(mut self) -> Self {
         self.busybox = true;
         self
@@ -147,7 +147,8 @@ impl Packer {
     fn digest(&self) -> Result<u64> {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
-        for path in &self.programs {
+        let busybox = if self.busybox { Some(which("busybox")?) } else { None };
+        for path in self.programs.iter().chain(&busybox) {
             let data = fs::metadata(path).with_context(|| format!("{} is missing", path.display()))?;
             (data.len(), data.modified()?).hash(&mut hasher);
         }
@@ -183,7 +184,8 @@ impl Packer {
 
 fn add_busybox(stage: &Path) -> Result<()> {
     let busybox = which("busybox").context("install busybox-static")?;
-    copy(&busybox, &stage.join("usr/bin/busybox"))?;
+    // Debian has it in two kinds, with libraries and without.
+    add_program(stage, &busybox)?;
     for applet in tool("busybox", &["--list"])?.lines() {
         let link = stage.join("usr/bin").join(applet);
         if link.symlink_metadata().is_err() {
