@@ -178,6 +178,10 @@ impl Paths {
                 effects.push(Effect::Probe { host, nonce, bytes });
             }
             Next::Known(mtu) => {
+                // The other side of a new path may not have been ready for the first, full-sized probes.
+                if state.path.mtu.is_none() && mtu < state.search.full() {
+                    state.search_due = now + WATCH_EVERY;
+                }
                 state.due = now + watch_every;
                 effects.extend(state.set(host, Path { tried: true, mtu: Some(mtu), ..state.path.clone() }));
                 if now >= state.bulk_due {

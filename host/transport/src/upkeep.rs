@@ -1,4 +1,5 @@
-//! Certificates over time: renews this host's at half of its life or when its issuer was forgotten, and closes connections of peers whose has ended.
+//! Certificates over time: renews this host's at half of its life or when its issuer was forgotten, and closes
+//! connections of peers whose has ended.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shoal_api::{Answer, Command, Failure, Join, NetworkCreate, Notices};
 use shoal_fabric::Introduction;
-use shoal_networks::{NetworkRequest, SubnetRequest};
+use shoal_networks::{EngineRequest, NetworkRequest, SubnetRequest};
 use shoal_ports::{Store, Write};
 use shoal_transport::{JoinRequest, Joined};
 use shoal_trust::Token;
-use shoal_types::{HostName, NetworkName};
+use shoal_types::{HostName, Moment, NetworkName};
 use tokio::sync::oneshot;
 
 use super::owner::{Agent, Goal};
@@ -22,6 +22,16 @@ const LOCAL_KEY: &[u8] = b"agent/local";
 
 /// The usual QUIC port of a member.
 const PORT: u16 = 7373;
+
+/// How long a deletion of a network waits for containers to be gone.
+const DELETE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A deletion that was refused a moment ago.
+pub(crate) struct PendingDelete {
+    name: NetworkName,
+    pub(crate) until: Moment,
+    reply: Reply,
+}
 
 type Reply = oneshot::Sender<Result<Answer, Failure>>;
 
@@ -99,6 +109,8 @@ impl Agent {
         let effects = self.fabric.leave(self.at()).map_err(Failure::conflict)?;
         self.perform(effects).await.map_err(Failure::internal)?;
         self.parts.store.write(&[secrets::drop_root()]).map_err(Failure::internal)?;
+        self.paths.clear();
+        self.probe();
         Ok(Notices::default().into())
     }
 
@@ -119,19 +131,50 @@ impl Agent {
         }
     }
 
+    /// Docker tells of a removed container a moment after the command has ended, so a network that seems to be in use
+    /// is looked at again for [`DELETE_PATIENCE`] before the command is refused.
     async fn network_delete(&mut self, name: NetworkName, reply: Reply) {
+        self.ask_for_containers(&name);
+        let until = self.at().now + DELETE_PATIENCE;
+        self.try_delete(PendingDelete { name, until, reply }).await;
+    }
+
+    /// Tries deletions again that were refused a moment ago.
+    pub(crate) async fn try_deletes(&mut self) {
+        for pending in std::mem::take(&mut self.deletes) {
+            self.try_delete(pending).await;
+        }
+    }
+
+    fn ask_for_containers(&self, name: &NetworkName) {
+        let networks = self.fabric.networks();
+        let Some((id, _)) = networks.catalog().by_name(name) else { return };
+        if let Some(here) = networks.docker_networks().find(|docker| docker.network == id) {
+            let _ = self.parts.engine.send(EngineRequest::Containers(here.docker.clone()));
+        }
+    }
+
+    async fn try_delete(&mut self, pending: PendingDelete) {
+        let PendingDelete { name, until, reply } = pending;
         match self.fabric.delete_network(&name, self.at()) {
             Ok((network, effects)) => match self.perform(effects).await {
                 Ok(()) => self.wait_for(network, name, Goal::Absent, reply),
                 Err(reason) => drop(reply.send(Err(Failure::internal(reason)))),
             },
+            Err(_) if self.is_known(&name) && self.at().now < until => {
+                self.deletes.push(PendingDelete { name, until, reply });
+            }
             Err(refusal) => {
-                let unknown = refusal.0.contains("has no network");
+                let unknown = !self.is_known(&name);
                 let failure =
                     if unknown { Failure::not_found(refusal.0) } else { Failure::conflict(refusal.0) };
                 drop(reply.send(Err(failure)));
             }
         }
+    }
+
+    fn is_known(&self, name: &NetworkName) -> bool {
+        self.fabric.networks().catalog().by_name(name).is_some()
     }
 
     /// Asks a member to let this host in. The loop goes on meanwhile.
@@ -212,7 +255,7 @@ impl Agent {
 
     /// Networks of the engine may be waiting to be taken up.
     fn look_at_engine(&self) {
-        let _ = self.parts.engine.send(shoal_networks::EngineRequest::List);
+        let _ = self.parts.engine.send(EngineRequest::List);
     }
 
     /// The addresses this host was told to advertise, by its operator or its configuration.

@@ -15,6 +15,7 @@ use shoal_types::{HostId, Moment, NetworkId, NetworkName};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::commands::PendingDelete;
 use super::verbs::Held;
 use super::{Input, engine, kernel::KernelThread, machine, probe};
 use crate::config::Settings;
@@ -65,6 +66,7 @@ pub(crate) struct Agent {
     pub(crate) stop: Option<String>,
     waiting: Vec<Waiting>,
     pub(crate) held: Vec<Held>,
+    pub(crate) deletes: Vec<PendingDelete>,
 }
 
 /// Counts of what went wrong, since the start.
@@ -119,6 +121,7 @@ impl Agent {
             stop: None,
             waiting: Vec::new(),
             held: Vec::new(),
+            deletes: Vec::new(),
         }
     }
 
@@ -174,6 +177,7 @@ impl Agent {
             }
             self.answer_waiting();
             self.try_held().await;
+            self.try_deletes().await;
         }
         self.parts.transport.shutdown().await;
         match self.stop {
@@ -191,7 +195,9 @@ impl Agent {
         let now = self.parts.clock.now();
         let wait = self.fabric.next_timeout().map_or(Duration::from_secs(3600), |due| due.since(now));
         let waiting = self.waiting.iter().map(|it| it.until.since(now));
-        let deadline = waiting.chain(self.held.iter().map(|it| it.until.since(now))).min();
+        let held = self.held.iter().map(|it| it.until.since(now));
+        let deletes = self.deletes.iter().map(|it| it.until.since(now));
+        let deadline = waiting.chain(held).chain(deletes).min();
         Instant::now() + deadline.map_or(wait, |deadline| wait.min(deadline))
     }
 

@@ -111,6 +111,9 @@ impl Agent {
         let changes = diff(&wanted, &applied);
         self.applied = applied.plan;
         self.apply(changes).await;
+        if self.prober.is_behind(&self.fabric.view()) {
+            self.probe();
+        }
     }
 
     /// Takes the kernel as an earlier agent has left it: what is right stays untouched.

@@ -89,9 +89,20 @@ impl Prober {
         Self { namespace, clock, inputs, targets: None }
     }
 
+    /// Whether a view names other hosts than those that are probed.
+    pub(crate) fn is_behind(&self, view: &View) -> bool {
+        let wanted = view.probe.as_ref().map(|probe| targets(view, probe)).unwrap_or_default();
+        self.targets.as_ref().map_or(!wanted.is_empty(), |known| *known.borrow() != wanted)
+    }
+
     /// Probes the hosts of a view from now on; `linked` tells whether the probe link stands.
     pub(crate) fn follow(&mut self, view: &View, linked: bool) -> Result<(), KernelError> {
-        let Some(probe) = view.probe.as_ref().filter(|_| linked) else { return Ok(()) };
+        let Some(probe) = view.probe.as_ref().filter(|_| linked) else {
+            if let Some(known) = &self.targets {
+                known.send_replace(Targets::new());
+            }
+            return Ok(());
+        };
         let Some(IpAddr::V6(mine)) = probe.addresses.get(&view.me).copied() else { return Ok(()) };
         let namespace = Namespace::open_or_make(&self.namespace)?;
         namespace.take_in(&probe.inner_name, mine.into(), PREFIX_LEN)?;

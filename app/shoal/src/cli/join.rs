@@ -69,7 +69,8 @@ fn is_other(host: &Host) -> bool {
 
 fn is_settled(host: &Host) -> bool {
     let known = |reach: &Reach| !matches!(reach, Reach::Unknown);
-    host.state == HostState::Down || known(&host.quic) && known(&host.tunnel)
+    // A host that was just heard of counts as down until it is reached or that has failed.
+    known(&host.quic) && (host.state == HostState::Down || known(&host.tunnel))
 }
 
 fn sentence(host: &Host) -> String {
