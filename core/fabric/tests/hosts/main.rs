@@ -94,7 +94,7 @@ fn a_network_and_its_containers_appear_on_every_host() {
 fn a_host_whose_clock_runs_ahead_is_named_and_does_not_win_for_ever() {
     let mut world = World::joined(2);
     let right = world.at.wall;
-    world.at.wall = right + std::time::Duration::from_secs(600);
+    world.at.wall = right + Duration::from_secs(600);
     let (_, effects) = world.hosts[0].fabric.create_network(request("shop"), world.at).unwrap();
     world.at.wall = right;
     world.act(0, effects);
