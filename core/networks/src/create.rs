@@ -8,6 +8,7 @@ use shoal_schema::{Fact, NetworkFact, NetworkSpec, Subnet};
 use shoal_types::{HostId, IpNet, NetworkId, NetworkName, PoolIndex, Vni};
 
 use crate::docker_network::tellable;
+use crate::pool::is_v6;
 use crate::{At, Effect, Networks, Refusal};
 
 /// The most subnets of a network.
@@ -172,7 +173,7 @@ impl Networks {
                 subnets.len()
             )));
         }
-        subnets.sort_by_key(|subnet| matches!(subnet.prefix, IpNet::V6(_)));
+        subnets.sort_by_key(|subnet| is_v6(subnet.prefix));
         let hosts: BTreeSet<HostId> = self.hosts.keys().copied().collect();
         let mut grants = Vec::new();
         for (index, subnet) in (0u8..).zip(&subnets) {
@@ -237,8 +238,7 @@ impl Networks {
     }
 
     fn add_default_subnets(&mut self, subnets: &mut Vec<Subnet>, v6: bool) -> Result<(), Refusal> {
-        let has =
-            |subnets: &[Subnet], v6: bool| subnets.iter().any(|s| matches!(s.prefix, IpNet::V6(_)) == v6);
+        let has = |subnets: &[Subnet], v6: bool| subnets.iter().any(|s| is_v6(s.prefix) == v6);
         for (wanted, family_v6) in [(subnets.is_empty() || !has(subnets, false), false), (v6, true)] {
             if wanted && !has(subnets, family_v6) {
                 let (prefix, gateway, dynamic) = self.default_subnet(family_v6)?;

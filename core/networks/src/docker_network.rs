@@ -9,7 +9,8 @@ use crate::pool::{network_option, save};
 use crate::record::{DockerRecord, Naming, PoolRecord, Record};
 use crate::work::Job;
 use crate::{
-    ADDRESS_SPACES, At, DockerNetworkId, Effect, EngineRequest, EngineView, Networks, PoolData, PoolId,
+    At, DockerNetworkId, Effect, EngineRequest, EngineView, GLOBAL_SPACE, LOCAL_SPACE, Networks, PoolData,
+    PoolId,
 };
 use crate::{Refusal, Reply, sentence};
 
@@ -26,7 +27,8 @@ impl Networks {
         if self.dockers.contains_key(&docker) {
             return Ok(Reply::Done);
         }
-        if data.iter().any(|pool| !ADDRESS_SPACES.contains(&pool.space.as_str())) {
+        // Any other address space tells that another IPAM driver was used.
+        if data.iter().any(|pool| ![LOCAL_SPACE, GLOBAL_SPACE].contains(&pool.space.as_str())) {
             return Err(sentence::other_ipam_driver());
         }
         let name = network_option(&options)?;

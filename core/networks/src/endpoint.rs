@@ -1,7 +1,7 @@
 //! Endpoints: a container's attachment, from address to link and back.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use shoal_schema::{EndpointFact, Fact, FactKey};
@@ -9,13 +9,10 @@ use shoal_types::{EndpointId, IpNet, LinkName, MacAddr, Moment};
 
 use crate::pool::save;
 use crate::record::{EndpointRecord, Record, Stage};
-use crate::{DockerNetworkId, Effect, Networks, Refusal, Reply, Route, sentence};
+use crate::{DockerNetworkId, Effect, INTERFACE_PREFIX, Networks, Refusal, Reply, Route, sentence};
 
 /// How long an endpoint may be missing from the engine's list.
 const UNKNOWN_ENDPOINT_MAX: Duration = Duration::from_secs(60);
-
-/// Prefix of the names that links get inside containers.
-const INNER_PREFIX: &str = "eth";
 
 impl Networks {
     pub(crate) fn create_endpoint(
@@ -46,7 +43,7 @@ impl Networks {
                 return Err(sentence::address_in_use(address, container));
             }
         }
-        let derived = derived_mac(v4, v6, endpoint);
+        let derived = derived_mac(v4, endpoint);
         let (mac, told) = mac.map_or((derived, Some(derived)), |given| (given, None));
         let (docker, stage, container) = (docker.clone(), Stage::Created, None);
         let record =
@@ -89,14 +86,14 @@ impl Networks {
         let others = spec.subnets.iter().map(|subnet| subnet.prefix).filter(|p| !own(p) && family(p));
         let routes = others.map(|destination| Route { destination }).collect();
         let no_gateway_bridge = spec.internal;
-        let inner_name = inner_link(endpoint)?;
+        let (_, inner_name) = LinkName::pair_of(endpoint);
         if record.stage != Stage::Joined {
             record.stage = Stage::Joined;
             effects.push(Effect::Publish(Fact::Endpoint(endpoint_fact(&record))));
             self.keep_endpoint(record, effects);
         }
         effects.push(Effect::Project(endpoint.clone()));
-        Ok(Reply::Joined { inner_name, prefix: INNER_PREFIX, routes, no_gateway_bridge })
+        Ok(Reply::Joined { inner_name, prefix: INTERFACE_PREFIX, routes, no_gateway_bridge })
     }
 
     pub(crate) fn leave(&mut self, endpoint: &EndpointId, effects: &mut Vec<Effect>) -> Reply {
@@ -188,14 +185,9 @@ pub(crate) fn endpoint_fact(record: &EndpointRecord) -> EndpointFact {
     }
 }
 
-/// The name a container's end has until dockerd renames it; the planner makes the link by the same rule.
-fn inner_link(endpoint: &EndpointId) -> Result<LinkName, Refusal> {
-    format!("sc-{}", endpoint.short()).parse().map_err(|error| Refusal(format!("{error}")))
-}
-
 /// A hardware address that is the same for the same address, so that neighbours' caches stay right when a container
 /// is made again: locally administered (02), then the IPv4 address, else bits of the endpoint's id.
-fn derived_mac(v4: Option<Ipv4Addr>, _v6: Option<Ipv6Addr>, endpoint: &EndpointId) -> MacAddr {
+fn derived_mac(v4: Option<Ipv4Addr>, endpoint: &EndpointId) -> MacAddr {
     let low = v4.map_or_else(
         || u32::from_str_radix(&endpoint.short()[..8], 16).unwrap_or(0).to_be_bytes(),
         |address| address.octets(),

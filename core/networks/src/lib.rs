@@ -42,8 +42,14 @@ pub use effect::{Effect, EngineNetwork, EngineReport, EngineRequest, EngineView}
 pub use record::{DockerRecord, EndpointRecord, LeaseRecord, Naming, PoolRecord, Record, Stage};
 pub use verb::{DockerNetworkId, PoolData, PoolId, Refusal, Reply, Route, Verb};
 
-/// The address spaces the driver announces; any other one in `CreateNetwork` tells that another IPAM driver was used.
-pub const ADDRESS_SPACES: [&str; 2] = ["ShoalLocal", "ShoalGlobal"];
+/// The address space that dockerd asks for pools of networks with local scope: all of Shoal's.
+pub const LOCAL_SPACE: &str = "ShoalLocal";
+
+/// The address space that dockerd asks for pools of networks with global scope; Shoal has none.
+pub const GLOBAL_SPACE: &str = "ShoalGlobal";
+
+/// What interfaces inside a container are called, with a number behind it: Docker's own prefix.
+pub const INTERFACE_PREFIX: &str = "eth";
 
 /// The option that binds a network of the engine to one of the fabric: `-o` and `--ipam-opt`.
 pub const NETWORK_OPTION: &str = "shoal.network";

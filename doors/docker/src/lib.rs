@@ -23,15 +23,7 @@ use std::time::Duration;
 use shoal_networks::{Refusal, Reply, Verb};
 
 pub use server::serve;
-
-/// The address space that dockerd asks for pools of networks with local scope: all of Shoal's.
-pub const LOCAL_SPACE: &str = "ShoalLocal";
-
-/// The address space that dockerd asks for pools of networks with global scope; Shoal has none.
-pub const GLOBAL_SPACE: &str = "ShoalGlobal";
-
-/// What interfaces inside a container are called, with a number behind it: Docker's own prefix.
-pub const INTERFACE_PREFIX: &str = "eth";
+pub use shoal_networks::{GLOBAL_SPACE, INTERFACE_PREFIX, LOCAL_SPACE};
 
 /// A request's longest body, in bytes. Real ones are below 10 kB.
 pub const BODY_BYTES_MAX: usize = 1 << 20;

@@ -11,9 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
-use shoal_networks::{
-    ADDRESS_SPACES, DockerNetworkId, EngineRequest, PoolData, PoolId, Refusal, Reply, Verb,
-};
+use shoal_networks::{DockerNetworkId, EngineRequest, LOCAL_SPACE, PoolData, PoolId, Refusal, Reply, Verb};
 use shoal_types::{EndpointId, IpNet};
 
 use crate::engine::{Attachment, Container, DockerNetwork, DockerPool, Engine};
@@ -169,7 +167,7 @@ impl Op {
         Some(match task {
             Task::RequestPool(index) => {
                 let wish = draft?.asked.get(*index)?;
-                let (space, options) = (ADDRESS_SPACES[0].to_owned(), draft?.ipam_options.clone());
+                let (space, options) = (LOCAL_SPACE.to_owned(), draft?.ipam_options.clone());
                 Verb::RequestPool { space, pool: wish.prefix, sub_pool: wish.range, options, v6: wish.v6 }
             }
             Task::Gateway(index) => {
@@ -184,7 +182,7 @@ impl Op {
                 let (network, options, internal) =
                     (draft?.id.clone(), draft?.options.clone(), draft?.internal);
                 let data = |pool: &DockerPool| PoolData {
-                    space: ADDRESS_SPACES[0].to_owned(),
+                    space: LOCAL_SPACE.to_owned(),
                     pool: pool.prefix,
                     gateway: pool.gateway,
                     aux: pool.aux.clone(),

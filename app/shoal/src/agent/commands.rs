@@ -9,7 +9,7 @@ use shoal_api::{Answer, Command, Failure, Join, NetworkCreate, Notices};
 use shoal_fabric::Introduction;
 use shoal_networks::{EngineRequest, NetworkRequest, SubnetRequest};
 use shoal_ports::{Store, Write};
-use shoal_transport::{JoinRequest, Joined};
+use shoal_transport::{JoinRequest, Joined, PORT_DEFAULT};
 use shoal_trust::Token;
 use shoal_types::{HostName, Moment, NetworkName};
 use tokio::sync::oneshot;
@@ -19,9 +19,6 @@ use super::{Input, machine, secrets};
 
 /// Where the name given with `init` and the addresses given with `join` are kept.
 const LOCAL_KEY: &[u8] = b"agent/local";
-
-/// The usual QUIC port of a member.
-const PORT: u16 = 7373;
 
 /// How long a deletion of a network waits for containers to be gone.
 const DELETE_PATIENCE: Duration = Duration::from_secs(1);
@@ -188,7 +185,7 @@ impl Agent {
             Ok(token) => token,
             Err(error) => return drop(reply.send(Err(Failure::user(format!("{error}"))))),
         };
-        let port = join.port.unwrap_or(PORT);
+        let port = join.port.unwrap_or(PORT_DEFAULT);
         let host = if join.host.contains(':') { format!("[{}]", join.host) } else { join.host.clone() };
         let address = format!("{host}:{port}");
         let advertise =

@@ -94,7 +94,8 @@ impl Agent {
     /// Brings the whole kernel in line with what it should hold by now.
     pub(crate) async fn project_all(&mut self) {
         self.plan_changed = false;
-        let (wanted, clashes) = plan(&self.fabric.view());
+        let view = self.fabric.view();
+        let (wanted, clashes) = plan(&view);
         for clash in clashes {
             let (winner, loser) = (clash.winner.host, clash.loser.host);
             let networks = self.fabric.networks();
@@ -111,7 +112,7 @@ impl Agent {
         let changes = diff(&wanted, &applied);
         self.applied = applied.plan;
         self.apply(changes).await;
-        if self.prober.is_behind(&self.fabric.view()) {
+        if self.prober.is_behind(&view) {
             self.probe();
         }
     }
