@@ -4,32 +4,33 @@
 //! applies a plan resolves names; whoever observes the kernel turns indexes back into names. So a plan and an
 //! observation compare as equal values, and the difference of two plans is a table that a test can print.
 
+mod tunnel;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
-use shoal_types::{LinkName, MacAddr, Vni};
+use shoal_types::{LinkName, MacAddr, Vni, WireGuardKey};
+
+pub use tunnel::{Backend, INNER_VXLAN_PORT, Tunnel, WireGuard, WireGuardPeer};
 
 /// Everything in the kernel that Shoal owns on one host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct HostPlan {
-    /// The one tunnel device; `None` while the host belongs to no fabric.
-    pub tunnel: Option<Tunnel>,
+    /// The devices that lead to other hosts, by name; none while the host belongs to no fabric.
+    pub tunnels: BTreeMap<LinkName, Tunnel>,
+    /// The other ends of encrypted tunnels, by the device of this host's end and the other's key.
+    pub wireguard: BTreeMap<(LinkName, WireGuardKey), WireGuardPeer>,
     /// Host-side ends of links, by name.
     pub links: BTreeMap<LinkName, Link>,
     /// Where every address of every network is.
     pub endpoints: BTreeMap<EndpointKey, EndpointEntry>,
-    /// The other hosts of the fabric, by their underlay address: where tunnels lead and who may send through one.
+    /// The other hosts of the fabric, by outer address: where tunnels lead and who may send through one.
+    ///
+    /// An outer address is what VXLAN's outer header holds: through an encrypted tunnel the other end's address in
+    /// the tunnel, in clear the host's underlay address. The two never meet, as tunnel addresses are of 240.0.0.0/4,
+    /// which no underlay has.
     pub peers: BTreeMap<IpAddr, Peer>,
-}
-
-/// The VXLAN device in collect-metadata mode.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Tunnel {
-    /// The device's name.
-    pub name: LinkName,
-    /// UDP port it listens on and sends to.
-    pub port: u16,
 }
 
 /// A veth pair: the host's end carries Shoal's program, the container's end is handed to dockerd.
@@ -43,6 +44,9 @@ pub struct Link {
     pub mtu: u16,
     /// The network the link belongs to.
     pub vni: Vni,
+    /// Whether its packets travel in clear. If not, none of them goes to a tunnel in clear or comes from one, whatever
+    /// the other parts of the plan say.
+    pub in_clear: bool,
     /// The addresses that packets from this link may carry as source; at most one of each family.
     pub sources: LinkSources,
 }
@@ -70,15 +74,17 @@ pub struct EndpointKey {
 pub enum EndpointEntry {
     /// Behind a link of this host.
     Local(LinkName),
-    /// On the host with this underlay address.
+    /// On the host with this outer address.
     Remote(IpAddr),
 }
 
 /// Another host of the fabric.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Peer {
-    /// Outer source address towards it: the address this host advertises.
+    /// Outer source address towards it: this host's end of the same tunnel.
     pub local: IpAddr,
+    /// The device that leads to it.
+    pub tunnel: LinkName,
     /// Largest inner IP packet that reaches it, bytes.
     pub mtu: u16,
 }
@@ -86,10 +92,11 @@ pub struct Peer {
 /// What the kernel has. The same shape as a plan, plus what no plan would ever hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// What is there, in the plan's own terms. A link is listed only if it is whole: both settings in place, up, its
-    /// program attached; one that is not is in `broken`.
+    /// What is there, in the plan's own terms. A link or tunnel is listed only if it is whole: settings in place, up, its
+    /// program attached; one that is not is in `broken`. The peers of a broken tunnel are listed as far as they can be
+    /// read.
     pub plan: HostPlan,
-    /// Links of ours that are not as any plan would have them, with what is wrong in a few words.
+    /// Links and tunnels of ours that are not as any plan would have them, with what is wrong in a few words.
     pub broken: BTreeMap<LinkName, String>,
     /// Map entries that point to an interface index which no link has.
     pub dangling: Vec<EndpointKey>,
@@ -98,10 +105,14 @@ pub struct Observed {
 /// One change to the kernel. Applying one that is already in force does nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Change {
-    /// Make the tunnel device, or set it right.
-    SetTunnel(Tunnel),
-    /// Remove the tunnel device.
+    /// Make a tunnel device, or set it right. Its peers are set one by one.
+    SetTunnel(LinkName, Tunnel),
+    /// Remove a tunnel device and everything under it.
     RemoveTunnel(LinkName),
+    /// Make another host's end known to an encrypted tunnel, or set it right.
+    SetWireGuardPeer(LinkName, WireGuardKey, WireGuardPeer),
+    /// Forget another host's end and its session keys.
+    RemoveWireGuardPeer(LinkName, WireGuardKey),
     /// Make a link with its program, or set it right.
     SetLink(LinkName, Link),
     /// Remove a link and its settings.

@@ -7,9 +7,11 @@ mod address;
 mod ids;
 mod names;
 mod time;
+mod wireguard;
 
 pub use address::{MacAddr, PoolIndex, Vni};
 pub use ids::{EndpointId, FabricId, HostId, NetworkId, ParseIdError};
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use names::{HostName, InvalidName, LinkName, NetworkName};
 pub use time::{Moment, Stamp, WallTime};
+pub use wireguard::{WireGuardKey, WireGuardSecret};

@@ -1,9 +1,11 @@
 //! The kernel as something that takes a whole desired state.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use shoal_plan::{Change, Observed};
-use shoal_types::LinkName;
+use shoal_types::{LinkName, WireGuardKey};
 
 /// A change that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +37,19 @@ pub struct LinkCounters {
     pub drops: Drops,
 }
 
+/// How an encrypted tunnel to one other end does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WireGuardStatus {
+    /// Where the other end was heard from last, or is sent to.
+    pub endpoint: Option<SocketAddr>,
+    /// How long ago the last handshake was completed, to about a second; `None`: there was none.
+    pub last_handshake: Option<Duration>,
+    /// Bytes received and found genuine, WireGuard's own headers included.
+    pub received_bytes: u64,
+    /// Bytes sent, WireGuard's own headers included.
+    pub sent_bytes: u64,
+}
+
 /// Everything that is counted in the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -42,6 +57,8 @@ pub struct Counters {
     pub links: BTreeMap<LinkName, LinkCounters>,
     /// Lost at the tunnel before a container was known: foreign sources, unknown networks.
     pub tunnel_drops: Drops,
+    /// By this host's tunnel device and the other end's key.
+    pub wireguard: BTreeMap<(LinkName, WireGuardKey), WireGuardStatus>,
 }
 
 /// Applies changes and tells what is there. Blocking; call it from a thread that may wait.

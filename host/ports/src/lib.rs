@@ -8,5 +8,5 @@ mod kernel;
 mod store;
 
 pub use clock::{Clock, SystemClock};
-pub use kernel::{Counters, Drops, Kernel, KernelError, LinkCounters};
+pub use kernel::{Counters, Drops, Kernel, KernelError, LinkCounters, WireGuardStatus};
 pub use store::{Entry, MemoryStore, Store, StoreError, Write, contract as store_contract};
