@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use shoal_types::{EndpointId, FabricId, HostId, HostName, IpNet, MacAddr, NetworkId, NetworkName};
-use shoal_types::{PoolIndex, Stamp, Vni, WallTime};
+use shoal_types::{PoolIndex, Stamp, Vni, WallTime, WireGuardKey};
 
 /// One replicated entry. The author is not part of it: it is the host whose set of facts holds the entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Fact {
     Use(UseFact),
     /// A join token that the author made.
     Token(TokenFact),
+    /// One of the author's ends of encrypted tunnels.
+    Tunnel(TunnelFact),
     /// A host that is out for good, whoever says so. Outranks everything its subject says; never collected.
     Forgotten(ForgottenFact),
 }
@@ -38,7 +40,7 @@ pub struct HostFact {
     pub addresses: Vec<IpAddr>,
     /// UDP port of QUIC.
     pub quic_port: u16,
-    /// UDP port of the tunnel.
+    /// UDP port of VXLAN in clear.
     pub tunnel_port: u16,
     /// MTU of the underlay link that holds the preferred address, bytes.
     pub underlay_mtu: u16,
@@ -174,6 +176,20 @@ pub struct TokenFact {
     pub verifier: [u8; 32],
     /// When it ends.
     pub expires: WallTime,
+}
+
+/// An end of encrypted tunnels: a key of the author's, and where packets for it go. Its address in the tunnel follows
+/// from the author and the generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunnelFact {
+    /// Counts the author's keys; a key is never used under two generations.
+    pub generation: u32,
+    /// The public key.
+    pub key: WireGuardKey,
+    /// UDP port on the author's underlay addresses.
+    pub port: u16,
+    /// Whether other hosts send to this end. Of several that say so the highest generation counts.
+    pub serving: bool,
 }
 
 /// A host that is out for good.

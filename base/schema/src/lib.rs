@@ -9,6 +9,6 @@ mod wire;
 
 pub use fact::{
     EndpointFact, Fact, ForgottenFact, GiftFact, Grant, HostFact, NetworkFact, NetworkSpec, Subnet, Taken,
-    TakenFact, TokenFact, UseFact,
+    TakenFact, TokenFact, TunnelFact, UseFact,
 };
 pub use wire::{DecodeError, FactKey, FactKind, limit};

@@ -74,6 +74,7 @@ impl Fact {
             Self::Gift(fact) => message::Gift::from(fact).encode_to_vec(),
             Self::Use(fact) => message::Use::from(fact).encode_to_vec(),
             Self::Token(fact) => message::Token::from(fact).encode_to_vec(),
+            Self::Tunnel(fact) => message::Tunnel::from(fact).encode_to_vec(),
             Self::Forgotten(fact) => message::Forgotten::from(fact).encode_to_vec(),
         }
     }
@@ -93,6 +94,9 @@ impl Fact {
             ParsedKey::Use(network) => read::<message::Use>(kind, value)?.fact(network).map(Self::Use),
             ParsedKey::Token(verifier) => {
                 read::<message::Token>(kind, value)?.fact(verifier).map(Self::Token)
+            }
+            ParsedKey::Tunnel(generation) => {
+                read::<message::Tunnel>(kind, value)?.fact(generation).map(Self::Tunnel)
             }
             ParsedKey::Forgotten(host) => {
                 read::<message::Forgotten>(kind, value)?.fact(host).map(Self::Forgotten)

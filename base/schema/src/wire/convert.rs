@@ -5,11 +5,11 @@ mod network;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use shoal_types::{EndpointId, FabricId, HostId, IpNet, MacAddr, NetworkId, WallTime};
+use shoal_types::{EndpointId, FabricId, HostId, IpNet, MacAddr, NetworkId, WallTime, WireGuardKey};
 
 use super::key::{GiftKey, mapped};
 use super::{limit, message};
-use crate::{EndpointFact, ForgottenFact, GiftFact, HostFact, Taken, TakenFact, TokenFact, UseFact};
+use crate::{EndpointFact, ForgottenFact, GiftFact, HostFact, Taken, TakenFact, TokenFact, TunnelFact, UseFact};
 
 /// The field that is broken and the rule it breaks.
 pub(super) struct Broken {
@@ -160,6 +160,21 @@ impl From<&TokenFact> for message::Token {
 impl message::Token {
     pub(super) fn fact(self, verifier: [u8; 32]) -> Checked<TokenFact> {
         Ok(TokenFact { verifier, expires: WallTime::from_millis(self.expires) })
+    }
+}
+
+impl From<&TunnelFact> for message::Tunnel {
+    fn from(fact: &TunnelFact) -> Self {
+        Self { key: fact.key.bytes().to_vec(), port: fact.port.into(), serving: fact.serving }
+    }
+}
+
+impl message::Tunnel {
+    pub(super) fn fact(self, generation: u32) -> Checked<TunnelFact> {
+        let port = number16(self.port, "port")?;
+        check(port > 0, "port", "0 is no port")?;
+        let key = WireGuardKey::new(bytes::<32>(&self.key, "key")?);
+        Ok(TunnelFact { generation, key, port, serving: self.serving })
     }
 }
 

@@ -5,6 +5,7 @@
 //! endpoint/ network 16  endpoint 32                         network/ network 16
 //! gift/ network 16  pool 1  first address 16  epoch 4       use/ network 16
 //! token/ verifier 32                                        forgotten/ host 16
+//! tunnel/ generation 4
 //! ```
 //!
 //! Numbers are big-endian, so a scan meets gifts in the order of their addresses. An IPv4 address stands in its 16
@@ -36,13 +37,15 @@ pub enum FactKind {
     Use,
     /// [`Fact::Token`]
     Token,
+    /// [`Fact::Tunnel`]
+    Tunnel,
     /// [`Fact::Forgotten`]
     Forgotten,
 }
 
 impl FactKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Host,
         Self::Taken,
         Self::Endpoint,
@@ -50,6 +53,7 @@ impl FactKind {
         Self::Gift,
         Self::Use,
         Self::Token,
+        Self::Tunnel,
         Self::Forgotten,
     ];
 
@@ -63,6 +67,7 @@ impl FactKind {
             Self::Gift => "gift/",
             Self::Use => "use/",
             Self::Token => "token/",
+            Self::Tunnel => "tunnel/",
             Self::Forgotten => "forgotten/",
         }
     }
@@ -130,6 +135,11 @@ impl FactKey {
         Self::new(FactKind::Token, &[verifier])
     }
 
+    /// One of the author's ends of encrypted tunnels.
+    pub fn tunnel(generation: u32) -> Self {
+        Self::new(FactKind::Tunnel, &[&generation.to_be_bytes()])
+    }
+
     /// What the author says of a host that is out for good.
     pub fn forgotten(host: HostId) -> Self {
         Self::new(FactKind::Forgotten, &[host.bytes()])
@@ -154,6 +164,7 @@ impl FactKey {
             Fact::Gift(fact) => Self::gift(fact),
             Fact::Use(fact) => Self::use_of(fact.network),
             Fact::Token(fact) => Self::token(&fact.verifier),
+            Fact::Tunnel(fact) => Self::tunnel(fact.generation),
             Fact::Forgotten(fact) => Self::forgotten(fact.host),
         }
     }
@@ -194,6 +205,7 @@ pub(super) enum ParsedKey {
     Gift(GiftKey),
     Use(NetworkId),
     Token([u8; 32]),
+    Tunnel(u32),
     Forgotten(HostId),
 }
 
@@ -223,6 +235,7 @@ impl ParsedKey {
             Self::Gift(_) => FactKind::Gift,
             Self::Use(_) => FactKind::Use,
             Self::Token(_) => FactKind::Token,
+            Self::Tunnel(_) => FactKind::Tunnel,
             Self::Forgotten(_) => FactKind::Forgotten,
         }
     }
@@ -240,6 +253,7 @@ impl ParsedKey {
             }
             FactKind::Use => Self::Use(ids.network()?),
             FactKind::Token => Self::Token(ids.take::<32>()?),
+            FactKind::Tunnel => Self::Tunnel(u32::from_be_bytes(ids.take::<4>()?)),
             FactKind::Forgotten => Self::Forgotten(HostId::new(ids.take::<16>()?)),
         };
         ids.0.is_empty().then_some(key)

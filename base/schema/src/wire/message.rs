@@ -156,6 +156,16 @@ pub(super) struct Token {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub(super) struct Tunnel {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) key: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub(super) port: u32,
+    #[prost(bool, tag = "3")]
+    pub(super) serving: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub(super) struct Forgotten {
     #[prost(string, tag = "1")]
     pub(super) name: String,

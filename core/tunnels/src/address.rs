@@ -1,0 +1,41 @@
+//! Addresses inside encrypted tunnels.
+
+use std::net::Ipv4Addr;
+
+use shoal_types::HostId;
+
+/// The address of the end that `host` made as its `generation`-th: of 240.0.0.0/4 (class E, reserved by RFC 1112 and
+/// taken by Linux as any other unicast address), so that it never meets an address of an underlay.
+///
+/// It follows from who uses it, so nobody has to give it out. Two ends of a fabric meet by chance: with 500 hosts in one
+/// of 2,000 fabrics, with 3,000 in one of 56. Then the end of the lower host id has the address, and the other host
+/// takes its next generation.
+pub fn tunnel_address(host: HostId, generation: u32) -> Ipv4Addr {
+    let bytes = host.bytes().iter().copied().chain(generation.to_be_bytes());
+    let hash = fnv1a(bytes);
+    let [_, b, c, d] = ((hash ^ (hash >> 32)) as u32).to_be_bytes();
+    Ipv4Addr::new(240 + u8::try_from((hash >> 56) % 15).unwrap_or(0), b, c, d)
+}
+
+/// FNV-1a (Fowler, Noll and Vo), 64 bits.
+fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_of_class_e_and_differ_by_host_and_generation() {
+        let host = |number: u8| HostId::new([number; 16]);
+        let mut seen = std::collections::BTreeSet::new();
+        for number in 0..100 {
+            for generation in 0..4 {
+                let address = tunnel_address(host(number), generation);
+                assert!((240..255).contains(&address.octets()[0]), "{address}");
+                assert!(seen.insert(address), "{address} stands twice");
+            }
+        }
+    }
+}
