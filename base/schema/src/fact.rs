@@ -41,7 +41,7 @@ pub struct HostFact {
     /// UDP port of QUIC.
     pub quic_port: u16,
     /// UDP port of VXLAN in clear.
-    pub tunnel_port: u16,
+    pub vxlan_port: u16,
     /// MTU of the underlay link that holds the preferred address, bytes.
     pub underlay_mtu: u16,
     /// Software version, for people.

@@ -136,6 +136,7 @@ impl Fabric {
                 Some(Ok(fact)) => {
                     effects.extend(self.fast_clock(change.author, &fact, at));
                     effects.extend(self.learn_of_members(change.author, &fact, at));
+                    replan |= self.learn_of_tunnels(change.author, &fact);
                     replan |= self.networks.learn(change.author, fact);
                 }
                 Some(Err(shoal_schema::DecodeError::UnknownKind)) => {}
@@ -170,6 +171,9 @@ impl Fabric {
     fn unlearn(&mut self, author: HostId, old: Option<Fact>, effects: &mut Vec<Effect>) -> bool {
         let Some(fact) = old else { return false };
         effects.extend(self.unlearn_of_members(author, &fact));
+        if let Fact::Tunnel(end) = &fact {
+            return self.tunnels.unlearn(author, end.generation);
+        }
         self.networks.unlearn(author, fact)
     }
 

@@ -34,6 +34,8 @@ pub enum Effect {
     Certificate(Option<Certificate>),
     /// Judge peers by this from now on.
     Trust(TrustView),
+    /// Draw a pair of WireGuard keys and hand it to [`Fabric::tunnel_keys`](crate::Fabric::tunnel_keys).
+    DrawTunnelKeys,
     /// Tell the operator.
     Notice(String),
     /// Stop the agent for good, with this sentence: going on would harm the fabric.

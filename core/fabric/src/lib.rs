@@ -8,7 +8,8 @@
 //!   engine's reports ─>    │  Ipam │   facts published   │
 //!   peers' messages ──> Facts ─────┴──> Facts ───────────┼──> Message                   (other hosts)
 //!   peers' datagrams ─> Membership ──────────────────────┼──> Datagram
-//!   init, join, forget ─> Identity, TrustView ───────────┴──> Certificate, Trust
+//!   init, join, forget ─> Identity, TrustView ───────────┼──> Certificate, Trust
+//!   tunnels' statuses ──> Tunnels ───────────────────────┴──> DrawTunnelKeys
 //! ```
 
 mod carry;
@@ -17,6 +18,7 @@ mod identity;
 mod message;
 mod probe;
 mod trust;
+mod tunnels;
 mod verbs;
 mod view;
 mod welcome;
@@ -31,12 +33,15 @@ use shoal_membership::Membership;
 use shoal_networks::Networks;
 use shoal_schema::{HostFact, Taken};
 use shoal_trust::{HostKey, TrustView};
+use shoal_tunnels::Tunnels;
 use shoal_types::{HostId, HostName, Moment};
 
 pub use effect::{Effect, Writes};
 pub use identity::Identity;
 pub use probe::{probe_address, probe_mac};
 pub use shoal_networks::At;
+pub use shoal_tunnels::KeyPair;
+pub use tunnels::LocalTunnels;
 pub use view::{HostState, HostSummary};
 pub use welcome::{Introduction, Welcome};
 
@@ -52,8 +57,8 @@ pub struct LocalHost {
     pub addresses: Vec<IpAddr>,
     /// UDP port of QUIC.
     pub quic_port: u16,
-    /// The tunnel device and its UDP port.
-    pub tunnel: shoal_plan::Tunnel,
+    /// How tunnel devices are made.
+    pub tunnels: LocalTunnels,
     /// MTU of the link that holds the preferred address, bytes.
     pub underlay_mtu: u16,
     /// Software version.
@@ -70,6 +75,7 @@ pub struct Fabric {
     local: LocalHost,
     taken: Vec<Taken>,
     networks: Networks,
+    tunnels: Tunnels,
     member: Option<Member>,
     path_mtus: BTreeMap<HostId, u16>,
     next_reconcile: Moment,
@@ -107,6 +113,7 @@ impl Fabric {
             local,
             taken: Vec::new(),
             networks: Networks::new(me, seed),
+            tunnels: Tunnels::new(me),
             member: None,
             path_mtus: BTreeMap::new(),
             next_reconcile: at.now,
@@ -116,6 +123,8 @@ impl Fabric {
         let restored =
             fabric.networks.restore(records.map(|(key, value)| (key.as_slice(), value.as_slice())));
         let mut effects = fabric.carry_networks(restored, at);
+        let ends = stored.iter().filter(|(key, _)| key.starts_with(shoal_tunnels::RECORDS));
+        fabric.tunnels.restore(ends.map(|(key, value)| (key.as_slice(), value.as_slice())), at.now);
         let identity = stored.iter().find(|(key, _)| key == Identity::KEY);
         if let Some((_, bytes)) = identity {
             let unreadable =
@@ -141,6 +150,7 @@ impl Fabric {
             self.next_reconcile = at.now + RECONCILE_EVERY;
             let work = self.networks.reconcile(at);
             effects.extend(self.carry_networks(work, at));
+            effects.extend(self.tick_tunnels(at));
         }
         effects
     }

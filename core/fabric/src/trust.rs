@@ -58,9 +58,12 @@ impl Fabric {
                 vec![Effect::Trust(member.trust.clone())]
             }
             Fact::Forgotten(forgotten) => self.expel(forgotten, at),
-            Fact::Taken(_) | Fact::Endpoint(_) | Fact::Network(_) | Fact::Gift(_) | Fact::Use(_) => {
-                Vec::new()
-            }
+            Fact::Taken(_)
+            | Fact::Endpoint(_)
+            | Fact::Network(_)
+            | Fact::Gift(_)
+            | Fact::Use(_)
+            | Fact::Tunnel(_) => Vec::new(),
         }
     }
 
@@ -96,7 +99,8 @@ impl Fabric {
             return Vec::new();
         }
         member.hosts.remove(&host);
-        let mut effects = vec![Effect::Trust(member.trust.clone())];
+        self.tunnels.forget(host);
+        let mut effects = vec![Effect::Trust(member.trust.clone()), Effect::ProjectSoon];
         if host == self.me {
             effects.push(Effect::Certificate(None));
             effects.push(Effect::Notice(

@@ -109,15 +109,16 @@ impl Fabric {
     }
 
     /// Everything that decides this host's kernel state.
-    pub fn view(&self) -> View {
+    pub fn view(&self, now: Moment) -> View {
         let mut view = View::alone(self.me);
         view.local_addresses.clone_from(&self.local.addresses);
         let Some(member) = &self.member else { return view };
         if !member.trust.forgotten.contains(&self.me) {
-            view.tunnel = Some(self.local.tunnel.clone());
+            view.tunnels = self.tunnel_devices();
+            view.sending = self.sending_device();
         }
         view.hosts =
-            member.hosts.iter().filter_map(|(id, fact)| Some((*id, self.host_view(*id, fact)?))).collect();
+            member.hosts.iter().filter_map(|(id, fact)| Some((*id, self.host_view(*id, fact, now)?))).collect();
         view.networks = self
             .networks
             .catalog()
@@ -125,7 +126,7 @@ impl Fabric {
             .map(|(id, spec)| {
                 let mtu = spec.options.get(MTU_OPTION).and_then(|text| text.parse().ok());
                 let mtu = mtu.unwrap_or_else(|| shoal_planner::mtu_default(self.local.underlay_mtu));
-                (id, NetworkView { vni: spec.vni, mtu })
+                (id, NetworkView { vni: spec.vni, mtu, in_clear: shoal_networks::is_in_clear(spec) })
             })
             .collect();
         for endpoint in self.networks.endpoints().filter(|endpoint| endpoint.stage != Stage::Created) {
@@ -143,15 +144,15 @@ impl Fabric {
         view
     }
 
-    fn host_view(&self, id: HostId, fact: &HostFact) -> Option<HostView> {
-        let family =
-            |address: &&IpAddr| self.local.addresses.iter().any(|own| own.is_ipv4() == address.is_ipv4());
+    fn host_view(&self, id: HostId, fact: &HostFact, now: Moment) -> Option<HostView> {
+        let family = |address: &&IpAddr| self.has_family_of(**address);
         let address = fact.addresses.iter().find(family).or(fact.addresses.first())?;
         let path_mtu = self.path_mtus.get(&id).copied();
         Some(HostView {
             address: *address,
             underlay_mtu: fact.underlay_mtu.min(self.local.underlay_mtu),
             path_mtu,
+            ends: self.end_views(id, &fact.addresses, now),
         })
     }
 

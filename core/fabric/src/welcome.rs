@@ -182,7 +182,8 @@ impl Fabric {
         for (network, docker) in ours {
             effects.push(Effect::Engine(shoal_networks::EngineRequest::Remove(network, docker)));
         }
-        let records = self.networks.forget_all();
+        let mut records = self.networks.forget_all();
+        records.extend(self.tunnels.forget_all());
         // Another seed, or a network made after the next join would get the id of one made before.
         self.seed = shoal_networks::Dice::new(self.seed).roll();
         self.networks = shoal_networks::Networks::new(self.me, self.seed);
@@ -214,7 +215,9 @@ impl Fabric {
 
     /// Takes back what this host says of its own use of things; what belongs to all stays.
     fn withdraw_uses(&mut self, at: At) -> Vec<Effect> {
-        let own = |fact: &Fact| matches!(fact, Fact::Taken(_) | Fact::Endpoint(_) | Fact::Use(_));
+        let own = |fact: &Fact| {
+            matches!(fact, Fact::Taken(_) | Fact::Endpoint(_) | Fact::Use(_) | Fact::Tunnel(_))
+        };
         let facts = self.own_facts(b"").into_iter().filter(own);
         let edits = facts.map(|fact| (fact.key().into_bytes(), None)).collect();
         self.publish(edits, at)
@@ -335,6 +338,7 @@ impl Fabric {
         // What this host gave away comes before what became of it elsewhere.
         held.sort_by_key(|(author, _)| *author != self.me);
         for (author, fact) in held {
+            self.learn_of_tunnels(author, &fact);
             self.networks.learn(author, fact);
         }
         // Facts that were taken in before tell nothing new; in this order they may seem to.
@@ -354,7 +358,7 @@ impl Fabric {
                 .take(shoal_schema::limit::ADDRESSES_MAX)
                 .collect(),
             quic_port: self.local.quic_port,
-            tunnel_port: self.local.tunnel.port,
+            vxlan_port: self.local.tunnels.clear_port,
             underlay_mtu: self.local.underlay_mtu,
             version: self.local.version.clone(),
             certificate: member.identity.certificate.encode(),
@@ -364,7 +368,9 @@ impl Fabric {
         if !self.taken.is_empty() {
             facts.push(Fact::Taken(TakenFact { prefixes: self.taken.clone() }));
         }
-        self.publish_facts(&facts, at)
+        let mut effects = self.publish_facts(&facts, at);
+        effects.extend(self.publish_ends(at));
+        saves_first(effects)
     }
 
     fn must_be_alone(&self) -> Result<(), String> {

@@ -8,6 +8,7 @@ use shoal_schema::{Fact, NetworkFact, NetworkSpec, Subnet};
 use shoal_types::{HostId, IpNet, NetworkId, NetworkName, PoolIndex, Vni};
 
 use crate::docker_network::tellable;
+use crate::option::check_options;
 use crate::pool::is_v6;
 use crate::{At, Effect, Networks, Refusal};
 
@@ -167,6 +168,7 @@ impl Networks {
         labels: BTreeMap<String, String>,
         internal: bool,
     ) -> Result<NetworkSpec, Refusal> {
+        check_options(&options)?;
         if subnets.len() > SUBNETS_MAX {
             return Err(Refusal(format!(
                 "a network has at most {SUBNETS_MAX} subnets, {} were given",

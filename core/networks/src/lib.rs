@@ -21,6 +21,7 @@ mod docker_network;
 mod effect;
 mod endpoint;
 mod learn;
+mod option;
 mod pool;
 mod reconcile;
 mod record;
@@ -39,6 +40,7 @@ pub use at::{At, Dice};
 pub use catalog::Catalog;
 pub use create::{NetworkRequest, SubnetRequest};
 pub use effect::{Effect, EngineNetwork, EngineReport, EngineRequest, EngineView};
+pub use option::{ENCRYPTION_OFF, ENCRYPTION_OPTION, NETWORK_OPTION, is_in_clear};
 pub use record::{DockerRecord, EndpointRecord, LeaseRecord, Naming, PoolRecord, Record, Stage};
 pub use verb::{DockerNetworkId, PoolData, PoolId, Refusal, Reply, Route, Verb};
 
@@ -50,9 +52,6 @@ pub const GLOBAL_SPACE: &str = "ShoalGlobal";
 
 /// What interfaces inside a container are called, with a number behind it: Docker's own prefix.
 pub const INTERFACE_PREFIX: &str = "eth";
-
-/// The option that binds a network of the engine to one of the fabric: `-o` and `--ipam-opt`.
-pub const NETWORK_OPTION: &str = "shoal.network";
 
 /// The most containers per network whose names a host tells the others.
 const CONTAINERS_TOLD_MAX: usize = 4096;

@@ -14,7 +14,7 @@ mod text;
 mod view;
 
 pub use diff::{diff, diff_endpoint, restrict};
-pub use plan::{Claim, Clash, MTU_MIN, OVERHEAD, mtu_default, plan};
+pub use plan::{Claim, Clash, MTU_MIN, OVERHEAD, mtu_default, mtu_in_tunnel, plan};
 pub use shoal_plan::{Change, HostPlan, Observed};
 pub use text::{change_text, plan_text};
-pub use view::{EndpointView, HostView, NetworkView, ProbeView, View, link_names};
+pub use view::{ContactView, EndView, EndpointView, HostView, NetworkView, ProbeView, View, link_names};

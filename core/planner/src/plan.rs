@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::IpAddr;
 
-use shoal_plan::{EndpointEntry, EndpointKey, HostPlan, Link, LinkSources, Peer};
-use shoal_types::{EndpointId, HostId, Vni};
+use shoal_plan::{EndpointEntry, EndpointKey, HostPlan, Link, LinkSources, Peer, Tunnel, WireGuardPeer};
+use shoal_types::{EndpointId, HostId, LinkName, Vni, WireGuardKey};
 
 use crate::view::{EndpointView, HostView, NetworkView, ProbeView, View, link_names};
 
@@ -16,9 +16,12 @@ use crate::view::{EndpointView, HostView, NetworkView, ProbeView, View, link_nam
 /// | VXLAN: IP, UDP 8, VXLAN 8, inner Ethernet 14 | 20+30 = 50 | 40+30 = 70 |
 /// | WireGuard: IP, UDP 8, header 16, tag 16      | 20+40 = 60 | 40+40 = 80 |
 ///
-/// In clear a packet needs 50 or 70. Encrypted, VXLAN runs over IPv4 inside WireGuard whatever the underlay speaks,
-/// so the most is 50 + 80 = 130: a container's MTU need not change when encryption comes. 1500 leaves 1370.
+/// Encrypted, VXLAN runs over IPv4 inside WireGuard whatever the underlay speaks, so the most is 50 + 80 = 130. In clear
+/// a packet needs 50 or 70; the room is kept all the same. 1500 leaves 1370.
 pub const OVERHEAD: u16 = 130;
+
+/// The part of [`OVERHEAD`] that lies inside WireGuard.
+const VXLAN_OVERHEAD: u16 = 50;
 
 /// What every IPv4 host must accept (RFC 791), bytes: no smaller MTU is planned, whatever a host says of itself.
 pub const MTU_MIN: u16 = 576;
@@ -27,6 +30,12 @@ pub const MTU_MIN: u16 = 576;
 pub const fn mtu_default(underlay_mtu: u16) -> u16 {
     let inner = underlay_mtu.saturating_sub(OVERHEAD);
     if inner < MTU_MIN { MTU_MIN } else { inner }
+}
+
+/// The largest packet inside WireGuard over an underlay link with this MTU, bytes: what holds an inner packet of
+/// [`mtu_default`] and VXLAN's headers.
+pub const fn mtu_in_tunnel(underlay_mtu: u16) -> u16 {
+    mtu_default(underlay_mtu) + VXLAN_OVERHEAD
 }
 
 /// An address of one network that two endpoints claim.
@@ -56,7 +65,8 @@ pub struct Claim {
 /// claims rare and short, and all that matters is that the choice does not flap.
 pub fn plan(view: &View) -> (HostPlan, Vec<Clash>) {
     let mut draft = Draft { plan: HostPlan::default(), owners: BTreeMap::new(), clashes: Vec::new() };
-    draft.plan.tunnel = view.tunnel.clone();
+    draft.plan.tunnels = view.tunnels.clone();
+    draft.plan.wireguard = wireguard(view);
     draft.plan.peers = peers(view);
 
     let (local, remote): (Vec<_>, Vec<_>) =
@@ -68,8 +78,8 @@ pub fn plan(view: &View) -> (HostPlan, Vec<Clash>) {
     }
     for ((host, endpoint), state) in remote {
         let network = view.networks.get(&state.network);
-        let address = view.hosts.get(host).map(|host| host.address);
-        if let (Some(network), Some(address)) = (network, address) {
+        let (Some(network), Some(at)) = (network, view.hosts.get(host)) else { continue };
+        if let Some(address) = if network.in_clear { Some(at.address) } else { at.tunnel_address() } {
             draft.add_remote((*host, endpoint), state, network, address);
         }
     }
@@ -96,7 +106,8 @@ impl<'a> Draft<'a> {
             v4: state.v4.filter(|address| state.joined && claim((*address).into())),
             v6: state.v6.filter(|address| state.joined && claim((*address).into())),
         };
-        let link = Link { inner_name, mac: state.mac, mtu: network.mtu, vni: network.vni, sources };
+        let (vni, mtu, in_clear) = (network.vni, network.mtu, network.in_clear);
+        let link = Link { inner_name, mac: state.mac, mtu, vni, in_clear, sources };
         self.plan.links.insert(outer_name, link);
     }
 
@@ -150,36 +161,77 @@ impl<'a> Draft<'a> {
                     IpAddr::V6(address) => sources.v6 = Some(address),
                 }
                 let inner_name = probe.inner_name.clone();
-                let link = Link { inner_name, mac: probe.mac, mtu: probe.mtu, vni: Vni::PROBE, sources };
+                let (mac, mtu, vni) = (probe.mac, probe.mtu, Vni::PROBE);
+                let link = Link { inner_name, mac, mtu, vni, in_clear: false, sources };
                 self.plan.links.insert(probe.outer_name.clone(), link);
                 self.plan.endpoints.insert(key(*address), EndpointEntry::Local(probe.outer_name.clone()));
-            } else if let Some(host) =
-                view.hosts.get(host).filter(|h| self.plan.peers.contains_key(&h.address))
+            } else if let Some(at) = view.hosts.get(host).and_then(HostView::tunnel_address)
+                && self.plan.peers.contains_key(&at)
             {
-                self.plan.endpoints.entry(key(*address)).or_insert(EndpointEntry::Remote(host.address));
+                self.plan.endpoints.entry(key(*address)).or_insert(EndpointEntry::Remote(at));
             }
         }
     }
 }
 
-/// Every other host that a tunnel can lead to.
-fn peers(view: &View) -> BTreeMap<IpAddr, Peer> {
-    let mut peers = BTreeMap::<IpAddr, Peer>::new();
-    if view.tunnel.is_none() {
-        return peers;
+impl HostView {
+    /// The outer address that packets to this host's encrypted networks go to.
+    fn tunnel_address(&self) -> Option<IpAddr> {
+        self.ends.iter().find(|end| end.serving).map(|end| end.address.into())
     }
-    let own_mtu = view.hosts.get(&view.me).map_or(u16::MAX, |me| me.underlay_mtu);
-    for (_, host) in view.hosts.iter().filter(|(host, _)| **host != view.me) {
-        let Some(local) = view.local_towards(host.address) else { continue };
-        let mtu = peer_mtu(own_mtu, host);
-        // Two hosts behind one address (one of them is misconfigured) get the smaller MTU.
-        let peer = peers.entry(host.address).or_insert(Peer { local, mtu });
-        peer.mtu = peer.mtu.min(mtu);
+}
+
+/// Every other end, for every encrypted end of this host.
+fn wireguard(view: &View) -> BTreeMap<(LinkName, WireGuardKey), WireGuardPeer> {
+    let mut peers = BTreeMap::new();
+    for (name, _) in view.tunnels.iter().filter(|(_, tunnel)| tunnel.wireguard().is_some()) {
+        for end in others(view).flat_map(|host| &host.ends) {
+            let contact = end.contacts.get(name).cloned().unwrap_or_default();
+            let peer = WireGuardPeer {
+                address: end.address,
+                endpoint: contact.endpoint,
+                preshared: end.preshared.clone(),
+                keepalive: contact.keepalive,
+            };
+            peers.insert((name.clone(), end.key), peer);
+        }
     }
     peers
 }
 
-/// What both ends' underlay links carry, or less if probes found less.
+/// Every outer address that a tunnel leads to, or that packets may come from.
+fn peers(view: &View) -> BTreeMap<IpAddr, Peer> {
+    let mut peers = BTreeMap::<IpAddr, Peer>::new();
+    let mut add = |address: IpAddr, peer: Peer| {
+        // Two hosts behind one address (one of them is misconfigured) get the smaller MTU.
+        let mtu = peer.mtu;
+        let peer = peers.entry(address).or_insert(peer);
+        peer.mtu = peer.mtu.min(mtu);
+    };
+    let own_mtu = view.hosts.get(&view.me).map_or(u16::MAX, |me| me.underlay_mtu);
+    let sending = view.sending.as_ref().and_then(|name| Some((name, view.tunnels.get(name)?.wireguard()?)));
+    let clear = view.tunnels.iter().find(|(_, tunnel)| matches!(tunnel, Tunnel::Clear { .. }));
+    for host in others(view) {
+        let mtu = peer_mtu(own_mtu, host);
+        if let Some((tunnel, wireguard)) = sending {
+            for end in &host.ends {
+                let local = wireguard.address.into();
+                add(end.address.into(), Peer { local, tunnel: tunnel.clone(), mtu });
+            }
+        }
+        if let (Some((tunnel, _)), Some(local)) = (clear, view.local_towards(host.address)) {
+            add(host.address, Peer { local, tunnel: tunnel.clone(), mtu });
+        }
+    }
+    peers
+}
+
+fn others(view: &View) -> impl Iterator<Item = &HostView> {
+    view.hosts.iter().filter(|(host, _)| **host != view.me).map(|(_, view)| view)
+}
+
+/// What both ends' underlay links carry, or less if probes found less. The probes go through the encrypted tunnel, so
+/// what they find has room to spare in clear.
 fn peer_mtu(own_underlay_mtu: u16, host: &HostView) -> u16 {
     let most = mtu_default(own_underlay_mtu.min(host.underlay_mtu));
     host.path_mtu.map_or(most, |found| found.clamp(MTU_MIN, most))

@@ -1,10 +1,10 @@
 //! What the planner reads: the other cores' state, reduced to what shows in the kernel.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use shoal_plan::Tunnel;
-use shoal_types::{EndpointId, HostId, LinkName, MacAddr, NetworkId, Vni};
+use shoal_types::{EndpointId, HostId, LinkName, MacAddr, NetworkId, Vni, WireGuardKey, WireGuardSecret};
 
 /// Everything that decides a host's kernel state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +13,11 @@ pub struct View {
     pub me: HostId,
     /// Its underlay addresses, the preferred one first. A peer is reached from the first one of its family.
     pub local_addresses: Vec<IpAddr>,
-    /// The tunnel device; `None` while the host belongs to no fabric: then nothing leads to other hosts.
-    pub tunnel: Option<Tunnel>,
+    /// Its tunnel devices; none while the host belongs to no fabric: then nothing leads to other hosts. At most one of
+    /// them is in clear, and only while there is a network that asks for it.
+    pub tunnels: BTreeMap<LinkName, Tunnel>,
+    /// The encrypted one through which it sends; all of them receive.
+    pub sending: Option<LinkName>,
     /// All hosts that are not forgotten, `me` included.
     pub hosts: BTreeMap<HostId, HostView>,
     /// All networks that exist.
@@ -28,12 +31,38 @@ pub struct View {
 /// A host as the planner needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostView {
-    /// The underlay address that tunnels lead to.
+    /// The underlay address that tunnels in clear lead to.
     pub address: IpAddr,
     /// MTU of its underlay link, bytes.
     pub underlay_mtu: u16,
     /// Largest inner IP packet that is known to reach it, bytes; `None` until probes have found it.
     pub path_mtu: Option<u16>,
+    /// Its ends of encrypted tunnels. Asked of other hosts only.
+    pub ends: Vec<EndView>,
+}
+
+/// Another host's end of encrypted tunnels, as the planner needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndView {
+    /// Its public key.
+    pub key: WireGuardKey,
+    /// Its address in the tunnel.
+    pub address: Ipv4Addr,
+    /// Whether it is the one to send to; at most one of a host is.
+    pub serving: bool,
+    /// Mixed into handshakes with it.
+    pub preshared: Option<WireGuardSecret>,
+    /// How each of this host's own ends, by its device, reaches it.
+    pub contacts: BTreeMap<LinkName, ContactView>,
+}
+
+/// How one end reaches another.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContactView {
+    /// Where to send; `None`: wherever it was heard from last.
+    pub endpoint: Option<SocketAddr>,
+    /// Send at least this often, seconds.
+    pub keepalive: Option<u16>,
 }
 
 /// A network as the planner needs it.
@@ -43,6 +72,8 @@ pub struct NetworkView {
     pub vni: Vni,
     /// MTU of its containers' links, bytes of IP packet.
     pub mtu: u16,
+    /// Whether its packets travel in clear.
+    pub in_clear: bool,
 }
 
 /// An endpoint as the planner needs it.
@@ -85,7 +116,8 @@ impl View {
         Self {
             me,
             local_addresses: Vec::new(),
-            tunnel: None,
+            tunnels: BTreeMap::new(),
+            sending: None,
             hosts: BTreeMap::new(),
             networks: BTreeMap::new(),
             endpoints: BTreeMap::new(),
@@ -93,8 +125,8 @@ impl View {
         }
     }
 
-    /// The other hosts that no tunnel can lead to: this host has no address of their address family, or one of its
-    /// own addresses is theirs too. Their containers are not reached, and `doctor` says why.
+    /// The other hosts that packets in clear cannot go to: this host has no address of their address family, or one of
+    /// its own addresses is theirs too. `doctor` says why.
     pub fn unreachable(&self) -> Vec<HostId> {
         let others = self.hosts.iter().filter(|(host, _)| **host != self.me);
         others.filter(|(_, view)| self.local_towards(view.address).is_none()).map(|(host, _)| *host).collect()

@@ -14,8 +14,8 @@ pub(crate) const TRY_FOR: Duration = Duration::from_secs(6);
 /// What was last read of a tunnel to one other end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    /// When the last handshake was completed.
-    pub handshake: Option<Moment>,
+    /// How long before it was read the last handshake was completed; `None`: there was none.
+    pub handshake: Option<Duration>,
     /// Where the other end was heard from last, or is sent to.
     pub endpoint: Option<std::net::SocketAddr>,
     /// Bytes received and found genuine.
@@ -29,6 +29,7 @@ pub struct Status {
 pub(crate) struct Contact {
     /// What is known.
     pub(crate) status: Status,
+    read: Moment,
     /// Which of the other host's addresses is tried, counted on and on.
     pub(crate) attempt: usize,
     since: Moment,
@@ -37,19 +38,24 @@ pub(crate) struct Contact {
 
 impl Contact {
     pub(crate) fn new(now: Moment) -> Self {
-        Self { since: now, ..Self::default() }
+        Self { since: now, read: now, ..Self::default() }
     }
 
     /// Whether both ends hold session keys.
     pub(crate) fn is_up(&self, now: Moment) -> bool {
-        self.status.handshake.is_some_and(|at| now.since(at) < SESSION)
+        self.handshake_age(now).is_some_and(|age| age < SESSION)
+    }
+
+    /// How long ago the last handshake was completed.
+    pub(crate) fn handshake_age(&self, now: Moment) -> Option<Duration> {
+        self.status.handshake.map(|age| age + now.since(self.read))
     }
 
     /// Takes what was read. An end that is sent to and does not answer is looked for at the next address; one to which
     /// nothing is sent may be silent for other reasons.
     pub(crate) fn observe(&mut self, status: Status, now: Moment) {
         let asked = status.sent_bytes > self.sent_before;
-        self.status = status;
+        (self.status, self.read) = (status, now);
         if self.is_up(now) {
             (self.since, self.sent_before) = (now, self.status.sent_bytes);
         } else if asked && now.since(self.since) >= TRY_FOR {

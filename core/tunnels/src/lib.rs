@@ -167,8 +167,7 @@ impl Tunnels {
         self.contacts.retain(|(_, other, _), _| *other != host);
     }
 
-    /// What was read of this host's tunnels, by own generation and the other end's key; `last_handshake` as a moment.
-    /// Returns whether the plan may have changed.
+    /// What was read of this host's tunnels, by own generation and the other end's key. Returns whether the plan may have changed.
     pub fn observe(&mut self, statuses: BTreeMap<(u32, WireGuardKey), Status>, now: Moment) -> bool {
         let mut changed = false;
         let ends: Vec<_> =

@@ -23,6 +23,9 @@ pub struct OtherEnd {
     pub serving: bool,
 }
 
+/// Seconds between packets to an end that is new.
+const KEEPALIVE_NEW: u16 = 5;
+
 impl Tunnels {
     /// This host's ends, the oldest first.
     pub fn own(&self) -> impl Iterator<Item = &Own> {
@@ -69,11 +72,18 @@ impl Tunnels {
         Some(SocketAddr::new(*address, end.port))
     }
 
-    /// What was last read of the tunnel between the serving ends of this host and another.
-    pub fn status(&self, host: HostId) -> Option<&Status> {
+    /// How often one of our ends sends to another at least, seconds: while one of the two is new it must be reached
+    /// before anybody needs it.
+    pub fn keepalive(&self, own: &Own, theirs: &OtherEnd) -> Option<u16> {
+        (own.stage == Stage::Coming || (own.stage == Stage::Serving && !theirs.serving)).then_some(KEEPALIVE_NEW)
+    }
+
+    /// What was last read of the tunnel between the serving ends of this host and another; the handshake's age is that of
+    /// now.
+    pub fn status(&self, host: HostId, now: Moment) -> Option<Status> {
         let theirs = self.of(host).into_iter().find(|end| end.serving)?;
-        let mine = self.serving()?;
-        self.contacts.get(&(mine.generation, host, theirs.generation)).map(|contact| &contact.status)
+        let contact = self.contact(self.serving()?.generation, host, theirs.generation)?;
+        Some(Status { handshake: contact.handshake_age(now), ..contact.status.clone() })
     }
 
     /// Whether some tunnel has no session yet or a change of keys is under way: worth a look more often.

@@ -79,7 +79,7 @@ pub struct JoinRequest {
     /// UDP port of this transport.
     pub quic_port: u16,
     /// UDP port of the tunnel.
-    pub tunnel_port: u16,
+    pub vxlan_port: u16,
     /// Software version, for people; at most 64 bytes.
     pub version: String,
 }

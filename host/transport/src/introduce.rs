@@ -107,7 +107,7 @@ fn check_rate(shared: &Shared) -> Result<(), JoinRefusal> {
 }
 
 fn parse(ask: JoinAsk) -> Result<JoinRequest, JoinRefusal> {
-    let JoinAsk { name, addresses, quic_port, tunnel_port, version, .. } = ask;
+    let JoinAsk { name, addresses, quic_port, vxlan_port, version, .. } = ask;
     let name: HostName = name.parse().map_err(|error| JoinRefusal::Said(format!("{error}")))?;
     if addresses.len() > ADDRESSES_MAX {
         return Err(JoinRefusal::Said(format!("at most {ADDRESSES_MAX} addresses can be advertised")));
@@ -115,7 +115,7 @@ fn parse(ask: JoinAsk) -> Result<JoinRequest, JoinRefusal> {
     if version.len() > VERSION_BYTES_MAX {
         return Err(JoinRefusal::Said(format!("a version has at most {VERSION_BYTES_MAX} bytes")));
     }
-    Ok(JoinRequest { name, addresses, quic_port, tunnel_port, version })
+    Ok(JoinRequest { name, addresses, quic_port, vxlan_port, version })
 }
 
 async fn ask_owner(

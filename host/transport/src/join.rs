@@ -176,7 +176,7 @@ impl Joining<'_> {
             name: me.name.to_string(),
             addresses: me.addresses.clone(),
             quic_port: me.quic_port,
-            tunnel_port: me.tunnel_port,
+            vxlan_port: me.vxlan_port,
             version: me.version.clone(),
         };
         wire::write_opening(&mut send, &Opening::Join(ask)).await?;

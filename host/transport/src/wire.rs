@@ -74,7 +74,7 @@ pub(crate) struct JoinAsk {
     pub(crate) name: String,
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) quic_port: u16,
-    pub(crate) tunnel_port: u16,
+    pub(crate) vxlan_port: u16,
     pub(crate) version: String,
 }
 
@@ -262,7 +262,7 @@ mod tests {
         fn a_flipped_bit_does_no_harm(at in 0_usize..1_000) {
             let ask = JoinAsk {
                 fabric: [1; 16], proof: [2; 32], name: "web".to_owned(),
-                addresses: vec![IpAddr::from([10, 0, 0, 1])], quic_port: 7373, tunnel_port: 7374,
+                addresses: vec![IpAddr::from([10, 0, 0, 1])], quic_port: 7373, vxlan_port: 7374,
                 version: "0.1.0".to_owned(),
             };
             let mut bytes = encode(&Opening::Join(ask)).unwrap();

@@ -117,7 +117,7 @@ fn host_fact() -> HostFact {
         name: read("host-1"),
         addresses: vec![read("192.0.2.1"), read("2001:db8::1")],
         quic_port: 7373,
-        tunnel_port: 7374,
+        vxlan_port: 7374,
         underlay_mtu: 1500,
         version: "0.1.0".to_owned(),
         certificate: vec![1; 200],

@@ -63,7 +63,7 @@ impl Agent {
                 ));
             }
         };
-        let (wanted, _) = plan(&self.fabric.view());
+        let (wanted, _) = plan(&self.view());
         let changes = diff(&wanted, &observed);
         for change in &changes {
             let mend =

@@ -32,12 +32,14 @@ use anyhow::Context;
 use shoal_api::{Answer, Command, Failure};
 use shoal_containers::Docker;
 use shoal_dataplane::{Features, HostKernel, Options};
-use shoal_fabric::{At, Fabric, LocalHost};
+use shoal_fabric::{At, Fabric, LocalHost, LocalTunnels};
 use shoal_networks::{EngineReport, Refusal, Reply, Verb};
-use shoal_plan::Tunnel;
+use shoal_links::{TunnelOptions, Tunnels};
+use shoal_plan::Backend;
 use shoal_ports::{Clock, Store, SystemClock};
 use shoal_store::RedbStore;
 use shoal_transport::{Config, Joined, Limits, Transport};
+use shoal_tunnels::Making;
 use shoal_types::HostId;
 use tokio::sync::{mpsc, oneshot};
 
@@ -127,21 +129,40 @@ async fn local_host(settings: &Settings, stored: &[(Vec<u8>, Vec<u8>)]) -> anyho
         name: name.unwrap_or_else(machine::host_name),
         addresses: underlay.addresses,
         quic_port: settings.quic_port,
-        tunnel: Tunnel { name: settings.tunnel_device.clone(), port: settings.tunnel_port },
+        tunnels: local_tunnels(settings),
         underlay_mtu: underlay.mtu,
         version: env!("CARGO_PKG_VERSION").into(),
         probe_link: probe::link_names(),
     })
 }
 
+/// How this host makes tunnel devices: the kernel encrypts where it can.
+fn local_tunnels(settings: &Settings) -> LocalTunnels {
+    let in_kernel = !settings.features_off.contains(&Feature::WireGuard) && Tunnels::kernel_has_wireguard();
+    let (backend, software) = match in_kernel {
+        true => (Backend::Kernel, None),
+        false => (Backend::UserSpace, Some(env!("CARGO_PKG_VERSION").to_owned())),
+    };
+    LocalTunnels {
+        prefix: settings.tunnel_device.clone(),
+        clear_port: settings.vxlan_port,
+        making: Making { backend, port: settings.wireguard_port, software },
+        key_lifetime: settings.key_lifetime,
+    }
+}
+
 async fn open_kernel(settings: &Settings) -> anyhow::Result<kernel::KernelThread> {
     let off: BTreeSet<Feature> = settings.features_off.iter().copied().collect();
     let pin_dir = settings.pin_dir.clone();
+    let run_dir = settings.socket.parent().map(Path::to_path_buf).unwrap_or_default();
+    // The program that runs now, whatever the file of its name holds by the time an engine is started.
+    let engine = vec!["/proc/self/exe".into(), "wireguard".into()];
+    let tunnels = TunnelOptions { run_dir, engine };
     let open = move || {
         let mut features = Features::probe();
         features.redirect_peer &= !off.contains(&Feature::RedirectPeer);
         features.map_batch &= !off.contains(&Feature::MapBatch);
-        HostKernel::open(&Options { pin_dir, features })
+        HostKernel::open(&Options { pin_dir, features, tunnels })
     };
     Ok(kernel::KernelThread::start(open).await?)
 }

@@ -26,6 +26,9 @@ const AUDIT_EVERY: Duration = Duration::from_secs(5);
 /// How often addresses and routes of the machine are read.
 const SURVEY_EVERY: Duration = Duration::from_secs(10);
 
+/// How often encrypted tunnels are looked at while one of them is not settled.
+const TUNNELS_EVERY: Duration = Duration::from_secs(1);
+
 /// Inputs that are decided before the kernel is brought in line with all of them at once.
 const BURST: usize = 64;
 
@@ -137,6 +140,7 @@ impl Agent {
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut audit = tokio::time::interval(AUDIT_EVERY);
         let mut survey = tokio::time::interval(SURVEY_EVERY);
+        let mut tunnels = tokio::time::interval(TUNNELS_EVERY);
         self.perform_quietly(first).await;
         self.take_up_kernel().await;
         self.survey().await;
@@ -162,7 +166,15 @@ impl Agent {
                     let effects = self.fabric.tick(self.at());
                     self.perform_quietly(effects).await;
                 }
-                _ = audit.tick() => self.audit().await,
+                _ = audit.tick() => {
+                    self.audit().await;
+                    self.look_at_tunnels().await;
+                }
+                _ = tunnels.tick() => {
+                    if self.fabric.tunnels().is_unsettled(self.parts.clock.now()) {
+                        self.look_at_tunnels().await;
+                    }
+                }
                 _ = survey.tick() => {
                     self.survey().await;
                     if self.engine.is_some() {

@@ -1,11 +1,14 @@
 //! Carries effects out.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use shoal_fabric::{Effect, Writes};
 use shoal_plan::{Change, EndpointEntry, HostPlan, Observed};
-use shoal_planner::{diff, diff_endpoint, plan};
-use shoal_ports::{Store, Write};
+use shoal_planner::{View, diff, diff_endpoint, plan};
+use shoal_ports::{Store, WireGuardStatus, Write};
 use shoal_transport::Member;
+use shoal_tunnels::Status;
 use shoal_types::EndpointId;
 
 use super::owner::Agent;
@@ -14,7 +17,8 @@ use super::{kernel, secrets};
 impl Agent {
     /// Carries effects out in their order; at the first that fails the rest is left, and the reason returned.
     pub(crate) async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), String> {
-        for effect in effects {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::Save { writes, durable: _ } => self.save(writes)?,
                 Effect::Clear(prefix) => {
@@ -40,6 +44,10 @@ impl Agent {
                     self.parts.transport.set_membership(member);
                 }
                 Effect::Trust(view) => self.parts.transport.set_trust(view),
+                Effect::DrawTunnelKeys => {
+                    let keys = secrets::tunnel_keys().map_err(|error| error.to_string())?;
+                    effects.extend(self.fabric.tunnel_keys(keys, self.at()));
+                }
                 Effect::Notice(sentence) => self.notice(sentence),
                 Effect::Stop(sentence) => {
                     tracing::error!("{sentence}");
@@ -79,9 +87,28 @@ impl Agent {
         if self.unsaved.is_empty() { Ok(()) } else { self.save(Writes::new()) }
     }
 
+    /// Everything that decides this host's kernel state, now.
+    pub(crate) fn view(&self) -> View {
+        self.fabric.view(self.parts.clock.now())
+    }
+
+    /// Reads how the encrypted tunnels do.
+    pub(crate) async fn look_at_tunnels(&mut self) {
+        let Ok(counters) = self.parts.kernel.counters().await else { return };
+        let status = |read: WireGuardStatus| Status {
+            handshake: read.last_handshake,
+            endpoint: read.endpoint,
+            received_bytes: read.received_bytes,
+            sent_bytes: read.sent_bytes,
+        };
+        let statuses = counters.wireguard.into_iter().map(|(at, read)| (at, status(read))).collect();
+        let effects = self.fabric.tunnel_statuses(statuses, self.at());
+        self.perform_quietly(effects).await;
+    }
+
     /// Brings the kernel in line for one endpoint.
     async fn project(&mut self, endpoint: &EndpointId) -> Result<(), String> {
-        let (wanted, _) = plan(&self.fabric.view());
+        let (wanted, _) = plan(&self.view());
         let applied = Observed { plan: std::mem::take(&mut self.applied), ..Observed::default() };
         let changes = diff_endpoint(&wanted, &applied, endpoint);
         self.applied = applied.plan;
@@ -94,7 +121,7 @@ impl Agent {
     /// Brings the whole kernel in line with what it should hold by now.
     pub(crate) async fn project_all(&mut self) {
         self.plan_changed = false;
-        let view = self.fabric.view();
+        let view = self.view();
         let (wanted, clashes) = plan(&view);
         for clash in clashes {
             let (winner, loser) = (clash.winner.host, clash.loser.host);
@@ -132,12 +159,10 @@ impl Agent {
             Ok(observed) => observed,
             Err(error) => return self.notice(error.to_string()),
         };
-        let (wanted, _) = plan(&self.fabric.view());
+        let (wanted, _) = plan(&self.view());
         let changes = diff(&wanted, &observed);
-        let surprise =
-            observed.plan != self.applied || !observed.broken.is_empty() || !observed.dangling.is_empty();
-        self.applied = observed.plan;
-        if surprise && !changes.is_empty() {
+        let expected = Observed { plan: std::mem::replace(&mut self.applied, observed.plan), ..Observed::default() };
+        if !changes.is_empty() && diff(&wanted, &expected).is_empty() {
             self.tally.kernel_mended += changes.len() as u64;
             for (link, why) in &observed.broken {
                 tracing::warn!(%link, why, "the kernel differs from the plan: mending");
@@ -150,7 +175,7 @@ impl Agent {
 
     /// Keeps the prober in step with the hosts and the probe link.
     pub(crate) fn probe(&mut self) {
-        let view = self.fabric.view();
+        let view = self.view();
         let linked =
             view.probe.as_ref().is_some_and(|probe| self.applied.links.contains_key(&probe.outer_name));
         let failure =
@@ -184,8 +209,14 @@ impl Agent {
 /// Notes a change that the kernel took.
 fn remember(applied: &mut HostPlan, change: Change) {
     match change {
-        Change::SetTunnel(tunnel) => applied.tunnel = Some(tunnel),
-        Change::RemoveTunnel(_) => applied.tunnel = None,
+        Change::SetTunnel(name, tunnel) => drop(applied.tunnels.insert(name, tunnel)),
+        Change::RemoveTunnel(name) => {
+            applied.wireguard.retain(|(tunnel, _), _| *tunnel != name);
+            applied.peers.retain(|_, peer| peer.tunnel != name);
+            applied.tunnels.remove(&name);
+        }
+        Change::SetWireGuardPeer(name, key, peer) => drop(applied.wireguard.insert((name, key), peer)),
+        Change::RemoveWireGuardPeer(name, key) => drop(applied.wireguard.remove(&(name, key))),
         Change::SetLink(name, link) => drop(applied.links.insert(name, link)),
         Change::RemoveLink(name) => {
             applied.endpoints.retain(|_, entry| *entry != EndpointEntry::Local(name.clone()));

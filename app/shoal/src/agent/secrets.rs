@@ -1,7 +1,9 @@
 //! Keys and chance: the only place that draws them.
 
+use shoal_fabric::KeyPair;
 use shoal_ports::{Store, Write};
 use shoal_trust::{FabricRoot, HostKey};
+use shoal_types::{WireGuardKey, WireGuardSecret};
 
 /// Where the host's key is kept (32 bytes, an Ed25519 seed).
 const HOST_KEY: &[u8] = b"secret/host";
@@ -38,6 +40,13 @@ pub(crate) fn host_key(store: &mut impl Store) -> anyhow::Result<HostKey> {
 pub(crate) fn new_root() -> anyhow::Result<(FabricRoot, Write)> {
     let seed: [u8; 32] = random()?;
     Ok((FabricRoot::from_seed(seed), Write { key: ROOT_KEY.to_vec(), value: Some(seed.to_vec()) }))
+}
+
+/// Draws a pair of WireGuard keys.
+pub(crate) fn tunnel_keys() -> anyhow::Result<KeyPair> {
+    let secret = random()?;
+    let key = shoal_trust::wireguard_public(&secret);
+    Ok(KeyPair { secret: WireGuardSecret::new(secret), key: WireGuardKey::new(key) })
 }
 
 /// The fabric's root key, if this host made the fabric.

@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_nearest_name_is_named_only_if_it_is_near() {
-        let known = ["quic_port", "tunnel_port", "name"];
+        let known = ["quic_port", "vxlan_port", "name"];
         assert_eq!(nearest("quick_port", known.into_iter()), Some("quic_port"));
         assert_eq!(nearest("nmae", known.into_iter()), None, "two letters of four are too many");
         assert_eq!(nearest("nam", known.into_iter()), Some("name"));

@@ -2,10 +2,13 @@
 
 use std::fmt::Display;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use shoal_types::LinkName;
 
 use super::{Feature, Raw, Settings};
+use crate::cli::parse;
+use crate::output::human;
 
 /// A setting.
 pub(crate) struct Key {
@@ -32,6 +35,9 @@ impl Key {
 
 /// How many addresses a host may tell the others; the host fact's limit.
 const ADVERTISE_MAX: usize = 8;
+
+/// Shortest life of a key.
+const KEY_LIFETIME_MIN: Duration = Duration::from_secs(120);
 
 /// Least MTU: what IPv6 asks of every link (RFC 8200, section 5).
 const MTU_MIN: u16 = 1280;
@@ -66,20 +72,38 @@ pub(crate) const KEYS: &[Key] = &[
         show: |settings| settings.quic_port.to_string(),
     },
     Key {
-        name: "tunnel_port",
-        flag: "--tunnel-port",
+        name: "wireguard_port",
+        flag: "--wireguard-port",
         many: false,
-        help: "UDP port of the tunnel that carries containers' packets [default: 7374]",
-        set: |settings, raw| raw.number(1, u16::MAX, "a UDP port").map(|port| settings.tunnel_port = port),
-        show: |settings| settings.tunnel_port.to_string(),
+        help: "UDP port of the encrypted tunnel; while a key changes the next one too [default: 7375]",
+        set: |settings, raw| {
+            raw.number(1, u16::MAX - 1, "a UDP port with another above it").map(|port| settings.wireguard_port = port)
+        },
+        show: |settings| settings.wireguard_port.to_string(),
+    },
+    Key {
+        name: "key_lifetime",
+        flag: "--key-lifetime",
+        many: false,
+        help: "How long a key of encrypted tunnels is used: a number with m, h or d [default: 7d]",
+        set: |settings, raw| key_lifetime(raw).map(|lifetime| settings.key_lifetime = lifetime),
+        show: |settings| human::span(settings.key_lifetime),
+    },
+    Key {
+        name: "vxlan_port",
+        flag: "--vxlan-port",
+        many: false,
+        help: "UDP port of VXLAN, for networks in clear only [default: 7374]",
+        set: |settings, raw| raw.number(1, u16::MAX, "a UDP port").map(|port| settings.vxlan_port = port),
+        show: |settings| settings.vxlan_port.to_string(),
     },
     Key {
         name: "tunnel_device",
         flag: "--tunnel-device",
         many: false,
-        help: "Name of the tunnel's network device [default: shoal0]",
-        set: |settings, raw| raw.parsed().map(|name| settings.tunnel_device = name),
-        show: |settings| settings.tunnel_device.to_string(),
+        help: "What the names of tunnel devices begin with, at most 9 letters [default: shoal]",
+        set: |settings, raw| tunnel_device(raw).map(|name| settings.tunnel_device = name),
+        show: |settings| settings.tunnel_device.clone(),
     },
     Key {
         name: "mtu",
@@ -141,16 +165,26 @@ pub(crate) const KEYS: &[Key] = &[
         name: "features_off",
         flag: "--features-off",
         many: true,
-        help: "Kernel features not to use though the kernel has them: redirect-peer, map-batch [default: none]",
+        help: "Kernel features not to use: redirect-peer, map-batch, wireguard [default: none]",
         set: |settings, raw| features(raw).map(|features| settings.features_off = features),
         show: |settings| joined(&settings.features_off),
     },
 ];
 
-/// `shoal0`.
-#[allow(clippy::expect_used, reason = "a constant that a test reads")]
-pub(super) fn default_device() -> LinkName {
-    "shoal0".parse().expect("shoal0 is a link's name")
+/// "-clear" or a digit is added to it.
+fn tunnel_device(raw: &Raw) -> Result<String, String> {
+    let prefix = raw.text()?;
+    let longest: Result<LinkName, _> = format!("{prefix}-clear").parse();
+    longest.map_err(|_| format!("\"{prefix}\" cannot begin the names of links, to which up to 6 letters are added"))?;
+    Ok(prefix)
+}
+
+fn key_lifetime(raw: &Raw) -> Result<Duration, String> {
+    let lifetime = parse::ttl(&raw.text()?)?;
+    if lifetime < KEY_LIFETIME_MIN {
+        return Err("a key is used for two minutes at least: a change of keys takes one".into());
+    }
+    Ok(lifetime)
 }
 
 fn advertise(raw: &Raw) -> Result<Vec<IpAddr>, String> {

@@ -17,9 +17,10 @@ mod value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use shoal_api::{Setting, SettingSource};
-use shoal_types::{HostName, LinkName};
+use shoal_types::HostName;
 
 pub(crate) use error::{ConfigError, place};
 pub(crate) use key::{KEYS, Key};
@@ -49,10 +50,14 @@ pub(crate) struct Settings {
     pub(crate) docker_socket: PathBuf,
     /// UDP port of QUIC, not 0.
     pub(crate) quic_port: u16,
-    /// UDP port of the tunnel, not 0 and not `quic_port`.
-    pub(crate) tunnel_port: u16,
-    /// Name of the tunnel device.
-    pub(crate) tunnel_device: LinkName,
+    /// UDP port of VXLAN in clear. Not 0; the ports all differ.
+    pub(crate) vxlan_port: u16,
+    /// UDP port of encrypted tunnels; the next one is theirs too.
+    pub(crate) wireguard_port: u16,
+    /// How long a key of encrypted tunnels is used.
+    pub(crate) key_lifetime: Duration,
+    /// What the names of tunnel devices begin with.
+    pub(crate) tunnel_device: String,
     /// Underlay addresses told to the other hosts, the preferred one first, at most 8; empty: chosen by the agent.
     pub(crate) advertise: Vec<IpAddr>,
     /// The host's name; `None`: the machine's host name.
@@ -78,8 +83,10 @@ impl Default for Settings {
             plugin_socket: "/run/docker/plugins/shoal.sock".into(),
             docker_socket: "/run/docker.sock".into(),
             quic_port: 7373,
-            tunnel_port: 7374,
-            tunnel_device: key::default_device(),
+            vxlan_port: 7374,
+            wireguard_port: 7375,
+            key_lifetime: shoal_tunnels::KEY_LIFETIME,
+            tunnel_device: "shoal".into(),
             advertise: Vec::new(),
             name: None,
             log_level: LogLevel::Info,
@@ -195,11 +202,18 @@ fn unknown_variables(environment: &BTreeMap<String, String>) -> Vec<String> {
 
 /// Settings that are right alone and wrong together.
 fn check_together(settings: &Settings) -> Result<(), ConfigError> {
-    if settings.quic_port == settings.tunnel_port {
-        let port = settings.quic_port;
-        return Err(ConfigError::together(format!(
-            "quic_port and tunnel_port are both {port}: each needs a UDP port of its own"
-        )));
+    let ports = [
+        ("quic_port", settings.quic_port),
+        ("vxlan_port", settings.vxlan_port),
+        ("wireguard_port", settings.wireguard_port),
+        ("the port after wireguard_port", settings.wireguard_port.saturating_add(1)),
+    ];
+    for (at, (name, port)) in ports.iter().enumerate() {
+        if let Some((other, _)) = ports[at + 1..].iter().find(|(_, other)| other == port) {
+            return Err(ConfigError::together(format!(
+                "{name} and {other} are both {port}: each needs a UDP port of its own"
+            )));
+        }
     }
     let sockets = [
         ("socket", &settings.socket),

@@ -58,7 +58,7 @@ fn every_key_is_read_from_the_file_and_shown_as_it_was_read() {
         name = "host-1"
         advertise = ["10.0.0.1", "fd00::1"]
         quic_port = 1
-        tunnel_port = "65535"
+        vxlan_port = "65535"
         tunnel_device = "sh1"
         mtu = 1280
         state_dir = "/a"
@@ -157,8 +157,8 @@ fn a_wrong_flag_or_variable_is_named() {
 
 #[test]
 fn two_settings_that_exclude_each_other_are_refused() {
-    let error = from_file("tunnel_port = 7373").unwrap_err();
-    assert_eq!(error, "quic_port and tunnel_port are both 7373: each needs a UDP port of its own");
+    let error = from_file("vxlan_port = 7373").unwrap_err();
+    assert_eq!(error, "quic_port and vxlan_port are both 7373: each needs a UDP port of its own");
     let error = from_file("socket = \"/run/docker.sock\"").unwrap_err();
     assert_eq!(error, "socket and docker_socket are both /run/docker.sock: they must differ");
 }

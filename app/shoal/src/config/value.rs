@@ -41,6 +41,8 @@ pub(crate) enum Feature {
     RedirectPeer,
     /// Read and write many map entries with one call.
     MapBatch,
+    /// The kernel's WireGuard; without it a process of Shoal's encrypts.
+    WireGuard,
 }
 
 impl LogLevel {
@@ -61,8 +63,8 @@ impl LogLevel {
 }
 
 impl Feature {
-    const ALL: [(&'static str, Self); 2] =
-        [("redirect-peer", Self::RedirectPeer), ("map-batch", Self::MapBatch)];
+    const ALL: [(&'static str, Self); 3] =
+        [("redirect-peer", Self::RedirectPeer), ("map-batch", Self::MapBatch), ("wireguard", Self::WireGuard)];
 }
 
 impl fmt::Display for LogLevel {

@@ -16,7 +16,7 @@ pub(super) struct Host {
     #[prost(uint32, tag = "4")]
     pub(super) quic_port: u32,
     #[prost(uint32, tag = "5")]
-    pub(super) tunnel_port: u32,
+    pub(super) vxlan_port: u32,
     #[prost(uint32, tag = "6")]
     pub(super) underlay_mtu: u32,
     #[prost(string, tag = "7")]

@@ -59,7 +59,7 @@ fn host_fact() -> impl Strategy<Value = Fact> {
                 name: name.parse().unwrap(),
                 addresses,
                 quic_port: ports.0,
-                tunnel_port: ports.1,
+                vxlan_port: ports.1,
                 underlay_mtu: ports.2,
                 version,
                 certificate,

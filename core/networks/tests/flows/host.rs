@@ -105,7 +105,7 @@ impl Host {
             name: format!("host-{n}").parse().unwrap(),
             addresses: vec![ip("192.0.2.1")],
             quic_port: 1,
-            tunnel_port: 2,
+            vxlan_port: 2,
             underlay_mtu: 1500,
             version: "1".into(),
             certificate: vec![1],

@@ -210,7 +210,7 @@ fn request() -> JoinRequest {
         name: "newcomer".parse().unwrap(),
         addresses: vec!["192.0.2.7".parse().unwrap()],
         quic_port: 7373,
-        tunnel_port: 7374,
+        vxlan_port: 7374,
         version: "0.1.0".to_owned(),
     }
 }

@@ -1,0 +1,181 @@
+//! Encrypted tunnels: carries what `core/tunnels` decides, and tells it what this host reads of its devices.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use shoal_plan::{Tunnel, WireGuard};
+use shoal_planner::{ContactView, EndView};
+use shoal_schema::{Fact, FactKey};
+use shoal_tunnels::{Effect as TunnelsEffect, KeyPair, Making, OtherEnd, Own, Status};
+use shoal_types::{HostId, LinkName, Moment, WireGuardKey};
+
+use crate::{At, Effect, Fabric};
+
+/// How this host makes tunnel devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalTunnels {
+    /// What the names of tunnel devices begin with; see [`LinkName`] for the room there is.
+    pub prefix: String,
+    /// UDP port of VXLAN in clear.
+    pub clear_port: u16,
+    /// How encrypted ends are made.
+    pub making: Making,
+    /// How long a key is used.
+    pub key_lifetime: Duration,
+}
+
+impl LocalTunnels {
+    /// The device of an encrypted end. Two ends that stand side by side have generations that follow each other.
+    fn device(&self, generation: u32) -> Option<LinkName> {
+        format!("{}{}", self.prefix, generation % 2).parse().ok()
+    }
+
+    /// The device for networks in clear.
+    fn clear_device(&self) -> Option<LinkName> {
+        format!("{}-clear", self.prefix).parse().ok()
+    }
+}
+
+impl Fabric {
+    /// Takes the pair of keys that [`Effect::DrawTunnelKeys`] asked for.
+    pub fn tunnel_keys(&mut self, keys: KeyPair, at: At) -> Vec<Effect> {
+        if self.member.is_none() {
+            return Vec::new();
+        }
+        let effects = self.tunnels.begin(keys, self.local.tunnels.making.clone(), at.now, at.wall);
+        self.carry_tunnels(effects, at)
+    }
+
+    /// Takes what was read of this host's encrypted devices, by device and the other end's key.
+    pub fn tunnel_statuses(&mut self, statuses: BTreeMap<(LinkName, WireGuardKey), Status>, at: At) -> Vec<Effect> {
+        let devices: BTreeMap<LinkName, u32> = self.own_devices().map(|(name, end)| (name, end.generation)).collect();
+        let by_generation = statuses.into_iter().filter_map(|((device, key), status)| {
+            Some(((*devices.get(&device)?, key), status))
+        });
+        let changed = self.tunnels.observe(by_generation.collect(), at.now);
+        let mut effects = self.tick_tunnels(at);
+        if changed {
+            effects.push(Effect::ProjectSoon);
+        }
+        effects
+    }
+
+    /// Asks for a change of this host's key.
+    ///
+    /// # Errors
+    /// A sentence, if this host belongs to no fabric or a change is under way.
+    pub fn rotate_keys(&mut self, at: At) -> Result<Vec<Effect>, String> {
+        if self.member.is_none() {
+            return Err("this host belongs to no fabric yet, so it has no key to change".into());
+        }
+        self.tunnels.rotate()?;
+        Ok(self.tick_tunnels(at))
+    }
+
+    /// Encrypted tunnels, for those who show them.
+    pub fn tunnels(&self) -> &shoal_tunnels::Tunnels {
+        &self.tunnels
+    }
+
+    /// The device through which this host sends to encrypted networks.
+    pub fn sending_device(&self) -> Option<LinkName> {
+        self.local.tunnels.device(self.tunnels.serving()?.generation)
+    }
+
+    pub(crate) fn tick_tunnels(&mut self, at: At) -> Vec<Effect> {
+        let Some(member) = &self.member else { return Vec::new() };
+        if member.trust.forgotten.contains(&self.me) {
+            return Vec::new();
+        }
+        let LocalTunnels { making, key_lifetime, .. } = &self.local.tunnels;
+        let effects = self.tunnels.tick(&member.alive, making, *key_lifetime, at.now, at.wall);
+        self.carry_tunnels(effects, at)
+    }
+
+    fn carry_tunnels(&mut self, effects: Vec<TunnelsEffect>, at: At) -> Vec<Effect> {
+        let (mut carried, mut edits) = (Vec::new(), Vec::new());
+        for effect in effects {
+            match effect {
+                TunnelsEffect::Save(key, value) => {
+                    carried.push(Effect::Save { writes: vec![(key, value)], durable: true });
+                }
+                TunnelsEffect::Publish(fact) => {
+                    let fact = Fact::Tunnel(fact);
+                    edits.push((fact.key().into_bytes(), Some(fact.encode())));
+                }
+                TunnelsEffect::Withdraw(key) => edits.push((key.into_bytes(), None)),
+                TunnelsEffect::DrawKeys => carried.push(Effect::DrawTunnelKeys),
+                TunnelsEffect::ProjectSoon => carried.push(Effect::ProjectSoon),
+                TunnelsEffect::Notice(sentence) => carried.push(Effect::Notice(sentence)),
+            }
+        }
+        carried.extend(self.publish(edits, at));
+        crate::carry::saves_first(carried)
+    }
+
+    /// Tells of this host's ends what its records say, and no more: what an older state of this host said is taken
+    /// back.
+    pub(crate) fn publish_ends(&mut self, at: At) -> Vec<Effect> {
+        let facts: Vec<Fact> = self.tunnels.facts().into_iter().map(Fact::Tunnel).collect();
+        let known: Vec<FactKey> = facts.iter().map(Fact::key).collect();
+        let old = self.own_facts(FactKey::kind_prefix(shoal_schema::FactKind::Tunnel));
+        let stale = old.iter().map(Fact::key).filter(|key| !known.contains(key));
+        let mut edits: Vec<_> = stale.map(|key| (key.into_bytes(), None)).collect();
+        edits.extend(facts.iter().map(|fact| (fact.key().into_bytes(), Some(fact.encode()))));
+        self.publish(edits, at)
+    }
+
+    /// Whether the plan may have changed.
+    pub(crate) fn learn_of_tunnels(&mut self, author: HostId, fact: &Fact) -> bool {
+        match fact {
+            Fact::Tunnel(end) => self.tunnels.learn(author, end.clone()),
+            _ => false,
+        }
+    }
+
+    /// This host's tunnel devices: every encrypted end, and one in clear while a network asks for it.
+    pub(crate) fn tunnel_devices(&self) -> BTreeMap<LinkName, Tunnel> {
+        let mtu = shoal_planner::mtu_in_tunnel(self.local.underlay_mtu);
+        let encrypted = self.own_devices().map(|(name, end)| {
+            let wireguard = WireGuard {
+                backend: end.making.backend,
+                secret: end.keys.secret.clone(),
+                address: shoal_tunnels::tunnel_address(self.me, end.generation),
+                port: end.port(),
+                mtu,
+            };
+            (name, Tunnel::Encrypted(wireguard))
+        });
+        let in_clear = self.networks.catalog().iter().any(|(_, spec)| shoal_networks::is_in_clear(spec));
+        let clear = in_clear.then(|| self.local.tunnels.clear_device()).flatten();
+        let port = self.local.tunnels.clear_port;
+        encrypted.chain(clear.map(|name| (name, Tunnel::Clear { port }))).collect()
+    }
+
+    /// Another host's ends, and how each of ours reaches them.
+    pub(crate) fn end_views(&self, host: HostId, addresses: &[IpAddr], now: Moment) -> Vec<EndView> {
+        let usable: Vec<IpAddr> = addresses.iter().copied().filter(|address| self.has_family_of(*address)).collect();
+        let contact = |end: &OtherEnd, own: &Own| {
+            let endpoint = self.tunnels.endpoint(own.generation, host, end, &usable, now);
+            let keepalive = self.tunnels.keepalive(own, end);
+            ContactView { endpoint, keepalive }
+        };
+        let view = |end: OtherEnd| EndView {
+            key: end.key,
+            address: end.address,
+            serving: end.serving,
+            preshared: None,
+            contacts: self.own_devices().map(|(name, own)| (name, contact(&end, own))).collect(),
+        };
+        self.tunnels.of(host).into_iter().map(view).collect()
+    }
+
+    pub(crate) fn has_family_of(&self, address: IpAddr) -> bool {
+        self.local.addresses.iter().any(|own| own.is_ipv4() == address.is_ipv4())
+    }
+
+    fn own_devices(&self) -> impl Iterator<Item = (LinkName, &Own)> {
+        self.tunnels.own().filter_map(|end| Some((self.local.tunnels.device(end.generation)?, end)))
+    }
+}
