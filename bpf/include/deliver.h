@@ -8,13 +8,20 @@
 
 #define PACKET_HOST 0
 
+/* Writes the frame's addresses as the container's end of the link expects them: to it, from the fabric. */
+static __always_inline long address_frame(struct __sk_buff *skb, const struct link *link)
+{
+	const __u8 from[6] = FABRIC_MAC;
+
+	return bpf_skb_store_bytes(skb, 0, link->mac, 6, 0) ?: bpf_skb_store_bytes(skb, 6, from, 6, 0);
+}
+
 /* Hands the packet to the container behind a link of this host. The verdict, or a negated reason.
  *
  * The frame is addressed to the fabric, so the kernel has marked it as somebody else's; that is undone here. The mark
  * is the sender's host's business and must not reach the receiver's rules. */
 static __always_inline int deliver(struct __sk_buff *skb, __u32 ifindex)
 {
-	const __u8 from[6] = FABRIC_MAC;
 	struct link *link;
 
 	if (!count_received(skb, ifindex))
@@ -29,7 +36,7 @@ static __always_inline int deliver(struct __sk_buff *skb, __u32 ifindex)
 	link = bpf_map_lookup_elem(&links, &ifindex);
 	if (!link)
 		return -DROP_NO_RECEIVER;
-	if (bpf_skb_store_bytes(skb, 0, link->mac, 6, 0) || bpf_skb_store_bytes(skb, 6, from, 6, 0))
+	if (address_frame(skb, link))
 		return -DROP_KERNEL;
 	return bpf_redirect(ifindex, 0);
 }

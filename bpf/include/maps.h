@@ -3,7 +3,10 @@
  * generated from here; padding is explicit, so that a key is the same bytes on both sides.
  *
  * Hash maps are not preallocated: a host pays for the entries it has. Buckets are (16 bytes for each possible
- * entry). */
+ * entry).
+ *
+ * A map whose layout changes gets the next number in its name: the programs in service keep the old one until new
+ * programs, with the new one filled, take their place. */
 #pragma once
 
 #include "address.h"
@@ -22,7 +25,7 @@ _Static_assert(sizeof(struct endpoint_key) == 20, "endpoint_key has no padding")
 /* Exactly one of both is set. */
 struct endpoint {
 	__u32 ifindex; /* the host's end of the link, or 0: on another host */
-	struct address peer; /* that host's underlay address, or :: */
+	struct address peer; /* that host's outer address, the key of its peer, or :: */
 };
 
 _Static_assert(sizeof(struct endpoint) == 20, "endpoint has no padding");
@@ -43,6 +46,7 @@ struct {
 
 #define LINK_HAS_V4 1 /* `v4` is an address */
 #define LINK_HAS_V6 2 /* `v6` is an address */
+#define LINK_IN_CLEAR 4 /* its packets go through tunnels in clear, and through no others; else the reverse */
 
 struct link {
 	__u32 vni;
@@ -67,17 +71,24 @@ struct {
 	__type(value, struct link);
 } links SEC(".maps");
 
-/* ---- peers: the other hosts, by underlay address ---- */
+/* ---- peers: the other hosts, by what their outer headers say ----
+ *
+ * In clear that is the host's underlay address; encrypted, its address in the tunnel, of 240.0.0.0/4. A host may have
+ * an entry of each kind, and while keys change two that are encrypted. */
+
+#define PEER_IN_CLEAR 1 /* the device sends in clear */
+#define PEER_FRAMED 2 /* the device is a TAP that takes outer addresses in the frame's own; see tunnel.h */
 
 struct peer {
 	struct address local; /* outer source towards it; of the same family */
+	__u32 ifindex; /* of the device that leads to it */
 	__u16 mtu; /* largest inner IP packet that reaches it, bytes */
-	__u16 pad; /* 0 */
+	__u16 flags; /* PEER_* */
 };
 
-_Static_assert(sizeof(struct peer) == 20, "peer has no padding");
+_Static_assert(sizeof(struct peer) == 24, "peer has no padding");
 
-/* Thousands of hosts, some with an address of each family. */
+/* Thousands of hosts, some with an address of each family and each kind. */
 #define PEERS_MAX 16384
 
 struct {
@@ -87,21 +98,7 @@ struct {
 	__uint(pinning, LIBBPF_PIN_BY_NAME);
 	__type(key, struct address);
 	__type(value, struct peer);
-} peers SEC(".maps");
-
-/* ---- settings: what may change without loading anything again ---- */
-
-struct settings {
-	__u32 tunnel_ifindex; /* 0: there is no tunnel */
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__uint(pinning, LIBBPF_PIN_BY_NAME);
-	__type(key, __u32);
-	__type(value, struct settings);
-} settings SEC(".maps");
+} peers_2 SEC(".maps");
 
 /* ---- counters ---- */
 
@@ -139,7 +136,7 @@ struct {
 	__type(value, __u64);
 } drops SEC(".maps");
 
-/* Lost at the tunnel, by reason. Room for reasons to come, so that the pinned map stays as it is. */
+/* Lost at tunnels, by reason. Room for reasons to come, so that the pinned map stays as it is. */
 #define TUNNEL_DROPS_MAX 128
 
 _Static_assert(DROP_REASONS <= TUNNEL_DROPS_MAX, "every reason can be counted");

@@ -10,6 +10,6 @@
 const volatile __u8 use_redirect_peer = 1;
 
 /* The address every neighbour question is answered with. No device has it: were the program lost, the host's stack
- * would drop each frame as somebody else's. Locally administered; "shoa" and a number. The tunnel device has the
+ * would drop each frame as somebody else's. Locally administered; "shoa" and a number. Tunnel devices have the
  * next one. */
 #define FABRIC_MAC { 0x02, 0x73, 0x68, 0x6f, 0x61, 0x01 }

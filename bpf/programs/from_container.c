@@ -4,7 +4,7 @@
  *
  *     container | eth0 ===== host's end -> [from_container] -+-> back: ARP, neighbour and ICMP answers
  *                                                            +-> another container of this host
- *                                                            +-> the tunnel device
+ *                                                            +-> a tunnel device
  *                                                            +-> dropped and counted
  *
  * Nothing goes on to the host's stack.

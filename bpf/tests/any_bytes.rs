@@ -3,7 +3,7 @@
 
 mod rig;
 
-use rig::packet::{ICMP, ICMPV6, TCP, UDP, arp, solicitation, tcp, udp, v4, v4_with, v6};
+use rig::packet::{ICMP, ICMPV6, TCP, UDP, arp, framed, solicitation, tcp, udp, v4, v4_with, v6};
 use rig::{OWN_V4, OWN_V6, REDIRECT, Rig, SHOP, SHOT};
 
 const PACKETS: u32 = 10_000;
@@ -89,4 +89,15 @@ fn from_tunnel_survives_any_bytes() {
     let rig = Rig::tunnel();
     rig.come_from(SHOP, "10.99.0.2");
     feed(&rig, &models, 0xf15);
+}
+
+#[test]
+fn from_engine_survives_any_bytes() {
+    let models = [
+        v4("10.7.0.2", "10.7.0.3", TCP, &tcp(60)),
+        v4("10.7.0.200", "10.7.0.3", UDP, &udp(1500)),
+        v6("fd07::200", "fd07::3", TCP, &tcp(60)),
+        v6("fd07::201", "fd07::3", UDP, &udp(1500)),
+    ];
+    feed(&Rig::engine(), &models.map(|packet| framed(SHOP, "10.99.0.2", &packet)), 0xe4);
 }

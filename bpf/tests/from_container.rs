@@ -5,9 +5,11 @@
 
 mod rig;
 
-use rig::packet::{ICMP, ICMPV6, TCP, UDP, frame, frame_to, tcp, udp, v4, v4_with, v6};
-use rig::{LINK, OTHER_LINK, OWN_MAC, OWN_V4, OWN_V6, REDIRECT, Rig, SHOP, SHOT, shared};
-use shoal_abi::{DropReason, Endpoint, Peer};
+use rig::packet::{ICMP, ICMPV6, TCP, UDP, frame, frame_to, framed, tcp, udp, v4, v4_with, v6};
+use rig::{
+    GONE, LINK, OTHER_LINK, OWN_MAC, OWN_V4, OWN_V6, REDIRECT, Rig, SHOP, SHOT, own_link, peer, shared,
+};
+use shoal_abi::{DropReason, Endpoint, LINK_IN_CLEAR, Link, PEER_FRAMED, PEER_IN_CLEAR, Peer};
 
 #[test]
 fn a_packet_for_a_neighbour_is_delivered_and_counted_at_both_ends() {
@@ -23,12 +25,77 @@ fn a_packet_for_a_neighbour_is_delivered_and_counted_at_both_ends() {
 
 #[test]
 fn a_packet_for_another_host_enters_the_tunnel() {
+    let (encrypted, clear) = (Rig::container(), Rig::container());
+    clear.set_all_in_clear();
+    for rig in [encrypted, clear] {
+        for packet in [v4(OWN_V4, "10.7.0.2", TCP, &tcp(10)), v6(OWN_V6, "fd07::2", TCP, &tcp(10))] {
+            let outcome = rig.run(&packet);
+            assert_eq!((outcome.verdict, outcome.mark, outcome.packet), (REDIRECT, 0, packet));
+        }
+        assert_eq!(rig.carried(LINK), (2, 0));
+    }
+}
+
+#[test]
+fn an_engine_is_told_host_and_network_in_the_frame() {
     let rig = Rig::container();
+    rig.set_peer("240.1.2.3", Peer { flags: PEER_FRAMED, ..peer("240.0.0.1") });
+    for address in ["10.7.0.2", "fd07::2"] {
+        rig.set_endpoint(SHOP, address, Endpoint { ifindex: 0, peer: shared("240.1.2.3") });
+    }
     for packet in [v4(OWN_V4, "10.7.0.2", TCP, &tcp(10)), v6(OWN_V6, "fd07::2", TCP, &tcp(10))] {
         let outcome = rig.run(&packet);
-        assert_eq!((outcome.verdict, outcome.mark, outcome.packet), (REDIRECT, 0, packet));
+        assert_eq!((outcome.verdict, outcome.mark), (REDIRECT, 0));
+        assert_eq!(outcome.packet, framed(SHOP, "240.1.2.3", &packet));
     }
-    assert_eq!(rig.carried(LINK), (2, 0));
+    let large = v4(OWN_V4, "10.7.0.2", TCP, &tcp(3000));
+    assert_eq!(rig.run_gso(&large, 3, 1000).packet, framed(SHOP, "240.1.2.3", &large));
+    assert_eq!(rig.carried(LINK), (5, 0));
+    assert!(rig.lost().is_empty());
+}
+
+#[test]
+fn every_bit_of_a_network_is_told_to_an_engine() {
+    let rig = Rig::container();
+    rig.set_link(LINK, &Link { vni: 0x00fe_dcba, ..own_link() });
+    rig.set_peer("255.255.255.254", Peer { flags: PEER_FRAMED, ..peer("240.0.0.1") });
+    rig.set_endpoint(0x00fe_dcba, "10.7.0.2", Endpoint { ifindex: 0, peer: shared("255.255.255.254") });
+    let outcome = rig.run(&v4(OWN_V4, "10.7.0.2", UDP, &udp(30)));
+    assert_eq!(outcome.packet[..12], [2, 0, 255, 255, 255, 254, 2, 0, 0, 0xfe, 0xdc, 0xba]);
+}
+
+#[test]
+fn an_encrypted_network_has_no_way_in_clear() {
+    let rig = Rig::container();
+    for flags in [PEER_IN_CLEAR, PEER_IN_CLEAR | PEER_FRAMED] {
+        rig.set_peer("10.99.0.2", Peer { flags, ..peer("10.99.0.1") });
+        rig.set_peer("fd99::2", Peer { flags, ..peer("fd99::1") });
+        // Nor is the path's size told, which only those learn who may use it.
+        for length in [30, 1500] {
+            rig.drops(&v4(OWN_V4, "10.7.0.2", UDP, &udp(length)), DropReason::PathInClear);
+            rig.drops(&v6(OWN_V6, "fd07::2", UDP, &udp(length)), DropReason::PathInClear);
+        }
+    }
+    assert_eq!(rig.carried(LINK), (0, 0));
+}
+
+#[test]
+fn a_network_in_clear_has_no_way_through_an_encrypted_tunnel() {
+    let rig = Rig::container();
+    rig.set_all_in_clear();
+    for flags in [0, PEER_FRAMED] {
+        rig.set_peer("10.99.0.2", Peer { flags, ..peer("10.99.0.1") });
+        rig.drops(&v4(OWN_V4, "10.7.0.2", UDP, &udp(30)), DropReason::PathEncrypted);
+        rig.drops(&v4(OWN_V4, "10.7.0.2", UDP, &udp(1500)), DropReason::PathEncrypted);
+    }
+}
+
+#[test]
+fn on_one_host_it_does_not_matter_how_tunnels_are() {
+    let rig = Rig::container();
+    rig.set_link(LINK, &Link { flags: own_link().flags | LINK_IN_CLEAR, ..own_link() });
+    assert_eq!(rig.run(&v4(OWN_V4, "10.7.0.3", UDP, &udp(30))).verdict, REDIRECT);
+    assert_eq!(rig.carried(OTHER_LINK), (0, 1));
 }
 
 #[test]
@@ -135,16 +202,38 @@ fn another_networks_addresses_are_unknown() {
 #[test]
 fn a_host_that_is_no_peer_gets_nothing() {
     let rig = Rig::container();
-    rig.remove("peers", &shared("10.99.0.2"));
+    rig.remove("peers_2", &shared("10.99.0.2"));
     rig.drops(&v4(OWN_V4, "10.7.0.2", UDP, &udp(30)), DropReason::UnknownPeer);
 }
 
 #[test]
 fn without_a_tunnel_nothing_leaves_the_host() {
     let rig = Rig::container();
-    rig.set("settings", &0_u32, &shoal_abi::Settings { tunnel_ifindex: 0 });
-    rig.drops(&v4(OWN_V4, "10.7.0.2", UDP, &udp(30)), DropReason::NoTunnel);
+    for ifindex in [0, GONE] {
+        rig.set_peer("10.99.0.2", Peer { ifindex, ..peer("10.99.0.1") });
+        rig.set_peer("fd99::2", Peer { ifindex, ..peer("fd99::1") });
+        rig.drops(&v4(OWN_V4, "10.7.0.2", UDP, &udp(30)), DropReason::NoTunnel);
+        rig.drops(&v6(OWN_V6, "fd07::2", UDP, &udp(30)), DropReason::NoTunnel);
+    }
+    assert_eq!(rig.carried(LINK), (0, 0));
+}
+
+#[test]
+fn no_engine_leads_to_an_address_of_ipv6() {
+    let rig = Rig::container();
+    rig.set_peer("fd99::2", Peer { flags: PEER_FRAMED, ..peer("fd99::1") });
     rig.drops(&v6(OWN_V6, "fd07::2", UDP, &udp(30)), DropReason::NoTunnel);
+}
+
+#[test]
+fn a_tunnel_takes_what_is_longer_than_its_own_mtu() {
+    // The loopback device plays the tunnel; this thread gets one of its own.
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+    let mtu = std::process::Command::new("ip").args(["link", "set", "lo", "mtu", "100"]).status();
+    assert!(mtu.unwrap().success());
+    let rig = Rig::container();
+    assert_eq!(rig.run(&v4(OWN_V4, "10.7.0.2", UDP, &udp(1300))).verdict, REDIRECT);
+    assert!(rig.lost().is_empty());
 }
 
 #[test]
@@ -168,7 +257,7 @@ fn the_largest_packet_passes_and_one_byte_more_does_not() {
 fn probes_of_a_path_are_not_held_to_its_mtu() {
     let rig = Rig::container();
     let vni = shoal_types::Vni::PROBE.get();
-    rig.set_link(LINK, &shoal_abi::Link { vni, ..rig::link(OWN_V4, OWN_V6, OWN_MAC) });
+    rig.set_link(LINK, &Link { vni, ..own_link() });
     rig.set_endpoint(vni, "10.7.0.2", Endpoint { ifindex: 0, peer: shared("10.99.0.2") });
     let packet = v4(OWN_V4, "10.7.0.2", UDP, &udp(1500));
     assert_eq!(rig.run(&packet).packet, packet);
@@ -178,7 +267,7 @@ fn probes_of_a_path_are_not_held_to_its_mtu() {
 #[test]
 fn a_path_with_a_smaller_mtu_is_measured_by_segments() {
     let rig = Rig::container();
-    rig.set("peers", &shared("10.99.0.2"), &Peer { local: shared("10.99.0.1"), mtu: 1040, pad: 0 });
+    rig.set_peer("10.99.0.2", Peer { mtu: 1040, ..peer("10.99.0.1") });
     let large = v4(OWN_V4, "10.7.0.2", TCP, &tcp(3000));
     assert_eq!(rig.run_gso(&large, 3, 1000).packet, large, "20 + 20 + 1000 bytes fit");
     assert!(rig.lost().is_empty());

@@ -51,13 +51,19 @@ reasons! {
     UnknownDestination = 8, "unknown-destination", "no endpoint of the network has the address";
     UnknownPeer = 9, "unknown-peer", "the destination's host is not among the peers";
     TooBig = 10, "too-big", "larger than the path to the destination's host takes";
-    NoTunnel = 11, "no-tunnel", "the tunnel device is missing";
+    NoTunnel = 11, "no-tunnel", "no device leads to the destination's host any more";
     Kernel = 12, "kernel", "the kernel refused to change the packet, for want of memory";
     NoTunnelKey = 13, "no-tunnel-key", "came to the tunnel device without passing through a tunnel";
     ForeignHost = 14, "foreign-host", "came through the tunnel from a host that is not among the peers";
     ForeignSource = 15, "foreign-source", "came from a host that does not have the source address";
     NotLocal = 16, "not-local", "came through the tunnel for an address that is not on this host";
     NoReceiver = 17, "no-receiver", "the destination's link is gone";
+    PathInClear = 18, "path-in-clear", "the network is encrypted, the way to the destination's host is in clear";
+    PathEncrypted = 19, "path-encrypted", "the network is in clear, the way to the destination's host encrypted";
+    ForeignTunnel = 20, "foreign-tunnel", "came in clear from a host's encrypted address, or the reverse";
+    CameInClear = 21, "came-in-clear", "came in clear for a container of an encrypted network";
+    CameEncrypted = 22, "came-encrypted", "came encrypted for a container of a network in clear";
+    NoFrameKey = 23, "no-frame-key", "came from the engine without host and network in its frame's addresses";
 }
 
 #[cfg(test)]

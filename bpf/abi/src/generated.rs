@@ -22,6 +22,6 @@ mod shoal {
 
 pub use shoal::types::{
     address as UnderlayAddress, drop_key as DropKey, endpoint as Endpoint, endpoint_key as EndpointKey,
-    link as Link, link_counters as LinkCounters, peer as Peer, settings as Settings,
+    link as Link, link_counters as LinkCounters, peer as Peer,
 };
 pub use shoal::{OpenShoalSkel, ShoalSkel, ShoalSkelBuilder};

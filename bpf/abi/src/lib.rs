@@ -9,7 +9,7 @@ mod generated;
 mod plain;
 
 pub use drops::DropReason;
-pub use generated::{DropKey, Endpoint, EndpointKey, Link, LinkCounters, Peer, Settings, UnderlayAddress};
+pub use generated::{DropKey, Endpoint, EndpointKey, Link, LinkCounters, Peer, UnderlayAddress};
 pub use generated::{OpenShoalSkel, ShoalSkel, ShoalSkelBuilder};
 pub use plain::Plain;
 
@@ -20,14 +20,21 @@ pub static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shoal.bpf.o
 /// `bpf/include/settings.h`.
 pub const FABRIC_MAC: shoal_types::MacAddr = shoal_types::MacAddr::new([0x02, 0x73, 0x68, 0x6f, 0x61, 0x01]);
 
-/// The tunnel device's own hardware address, the same on every host: the kernel drops a frame that comes out of a
-/// tunnel with its device's address as source, so no container may have it.
+/// The hardware address of tunnel devices, the same on every host: the kernel drops a frame that comes out of a tunnel
+/// with its device's address as source, so no container may have it.
 pub const TUNNEL_MAC: shoal_types::MacAddr = shoal_types::MacAddr::new([0x02, 0x73, 0x68, 0x6f, 0x61, 0x02]);
 
 /// [`Link::flags`]: `v4` is an address.
 pub const LINK_HAS_V4: u32 = 1;
 /// [`Link::flags`]: `v6` is an address.
 pub const LINK_HAS_V6: u32 = 2;
+/// [`Link::flags`]: the link's packets go through tunnels in clear, and through no others; else the reverse.
+pub const LINK_IN_CLEAR: u32 = 4;
+
+/// [`Peer::flags`]: the device sends in clear.
+pub const PEER_IN_CLEAR: u16 = 1;
+/// [`Peer::flags`]: the device is a TAP that takes outer addresses in the frame's own; see `bpf/include/tunnel.h`.
+pub const PEER_FRAMED: u16 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -51,5 +58,8 @@ mod tests {
         let header = include_str!("../../include/maps.h");
         assert!(header.contains(&format!("#define LINK_HAS_V4 {LINK_HAS_V4} ")));
         assert!(header.contains(&format!("#define LINK_HAS_V6 {LINK_HAS_V6} ")));
+        assert!(header.contains(&format!("#define LINK_IN_CLEAR {LINK_IN_CLEAR} ")));
+        assert!(header.contains(&format!("#define PEER_IN_CLEAR {PEER_IN_CLEAR} ")));
+        assert!(header.contains(&format!("#define PEER_FRAMED {PEER_FRAMED} ")));
     }
 }

@@ -1,6 +1,6 @@
 //! Structs of the kernel as bytes.
 
-use crate::{DropKey, Endpoint, EndpointKey, Link, LinkCounters, Peer, Settings, UnderlayAddress};
+use crate::{DropKey, Endpoint, EndpointKey, Link, LinkCounters, Peer, UnderlayAddress};
 
 /// A value that is nothing but its bytes: no padding, and every pattern of bits is a value.
 pub trait Plain: Copy {
@@ -55,5 +55,5 @@ impl Plain for u64 {
 }
 
 plain! {
-    UnderlayAddress: 16, EndpointKey: 20, Endpoint: 20, Link: 48, Peer: 20, Settings: 4, LinkCounters: 32, DropKey: 8,
+    UnderlayAddress: 16, EndpointKey: 20, Endpoint: 20, Link: 48, Peer: 24, LinkCounters: 32, DropKey: 8,
 }

@@ -1,7 +1,8 @@
 //! Runs the real programs in the real kernel on packets made up here (`BPF_PROG_RUN`). Needs root.
 //!
 //! The kernel gives such a packet the loopback device's number, 1; so the link under test is number 1. Nothing is sent
-//! anywhere: a redirect is only a verdict, and counters tell whom it was for.
+//! anywhere: a redirect is only a verdict, and counters tell whom it was for. Links and peers are of encrypted networks
+//! unless a test says otherwise.
 #![allow(
     dead_code,
     missing_docs,
@@ -22,7 +23,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use libbpf_rs::{Map, MapCore, MapFlags, Object, ObjectBuilder, ProgramInput, ProgramMut};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use shoal_abi::{
-    DropKey, DropReason, Endpoint, EndpointKey, Link, LinkCounters, Peer, Plain, UnderlayAddress,
+    DropKey, DropReason, Endpoint, EndpointKey, LINK_IN_CLEAR, Link, LinkCounters, PEER_IN_CLEAR, Peer,
+    Plain, UnderlayAddress,
 };
 
 pub const SHOT: u32 = 2;
@@ -31,12 +33,18 @@ pub const REDIRECT: u32 = 7;
 /// The link that packets under test come from, and another one.
 pub const LINK: u32 = 1;
 pub const OTHER_LINK: u32 = 77;
+/// A device that exists, as tunnels must: the loopback device again. And one that does not.
+pub const TUNNEL: u32 = 1;
+pub const GONE: u32 = 0x7fff_ffff;
 
 pub const SHOP: u32 = 4711;
 pub const OWN_V4: &str = "10.7.0.1";
 pub const OWN_V6: &str = "fd07::1";
 pub const OWN_MAC: [u8; 6] = [2, 0, 0, 0, 7, 1];
+pub const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 7, 3];
 pub const FABRIC_MAC: [u8; 6] = *shoal_abi::FABRIC_MAC.bytes();
+
+static TUNNEL_OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/tunnel_test.bpf.o"));
 
 /// Where fields of `struct __sk_buff` (uapi/linux/bpf.h) lie, and its size.
 const MARK: usize = 8;
@@ -77,8 +85,22 @@ impl Rig {
 
     /// `from_tunnel` and the same map entries.
     pub fn tunnel() -> Self {
-        let object = include_bytes!(concat!(env!("OUT_DIR"), "/tunnel_test.bpf.o"));
-        let rig = Self::load(object, "from_test_tunnel", true);
+        let rig = Self::load(TUNNEL_OBJECT, "from_test_tunnel", true);
+        rig.furnish();
+        rig
+    }
+
+    /// `from_clear` and the same map entries, all of them in clear.
+    pub fn clear() -> Self {
+        let rig = Self::load(TUNNEL_OBJECT, "from_test_clear", true);
+        rig.furnish();
+        rig.set_all_in_clear();
+        rig
+    }
+
+    /// `from_engine` and the same map entries. Packets say themselves where they come from.
+    pub fn engine() -> Self {
+        let rig = Self::load(shoal_abi::OBJECT, "from_engine", true);
         rig.furnish();
         rig
     }
@@ -97,12 +119,10 @@ impl Rig {
     }
 
     fn furnish(&self) {
-        self.set_link(LINK, &link(OWN_V4, OWN_V6, OWN_MAC));
-        self.set_link(OTHER_LINK, &link("10.7.0.3", "fd07::3", [2, 0, 0, 0, 7, 3]));
-        self.set("settings", &0_u32, &shoal_abi::Settings { tunnel_ifindex: 99 });
-        for (address, local) in [("10.99.0.2", "10.99.0.1"), ("fd99::2", "fd99::1")] {
-            self.set("peers", &shared(address), &Peer { local: shared(local), mtu: 1370, pad: 0 });
-        }
+        self.set_link(LINK, &own_link());
+        self.set_link(OTHER_LINK, &other_link());
+        self.set_peer("10.99.0.2", peer("10.99.0.1"));
+        self.set_peer("fd99::2", peer("fd99::1"));
         for (address, ifindex) in
             [(OWN_V4, LINK), (OWN_V6, LINK), ("10.7.0.3", OTHER_LINK), ("fd07::3", OTHER_LINK)]
         {
@@ -111,6 +131,25 @@ impl Rig {
         for (address, host) in [("10.7.0.2", "10.99.0.2"), ("fd07::2", "fd99::2")] {
             self.set_endpoint(SHOP, address, Endpoint { ifindex: 0, peer: shared(host) });
         }
+    }
+
+    /// Makes both links and both peers those of networks in clear.
+    pub fn set_all_in_clear(&self) {
+        for (ifindex, mut link) in [(LINK, own_link()), (OTHER_LINK, other_link())] {
+            link.flags |= LINK_IN_CLEAR;
+            self.set_link(ifindex, &link);
+        }
+        self.set_peer("10.99.0.2", Peer { flags: PEER_IN_CLEAR, ..peer("10.99.0.1") });
+        self.set_peer("fd99::2", Peer { flags: PEER_IN_CLEAR, ..peer("fd99::1") });
+    }
+
+    /// What a peer's flags say if it is of the same kind as the program.
+    pub fn way_flags(&self) -> u16 {
+        if self.program == "from_test_clear" { PEER_IN_CLEAR } else { 0 }
+    }
+
+    pub fn set_peer(&self, address: &str, peer: Peer) {
+        self.set("peers_2", &shared(address), &peer);
     }
 
     pub fn set_link(&self, ifindex: u32, link: &Link) {
@@ -208,6 +247,18 @@ impl Rig {
     fn program(&self) -> ProgramMut<'_> {
         self.object.progs_mut().find(|program| program.name() == self.program).expect("a program")
     }
+}
+
+pub fn own_link() -> Link {
+    link(OWN_V4, OWN_V6, OWN_MAC)
+}
+
+pub fn other_link() -> Link {
+    link("10.7.0.3", "fd07::3", OTHER_MAC)
+}
+
+pub fn peer(local: &str) -> Peer {
+    Peer { local: shared(local), ifindex: TUNNEL, mtu: 1370, flags: 0 }
 }
 
 pub fn link(v4: &str, v6: &str, mac: [u8; 6]) -> Link {

@@ -18,6 +18,14 @@ pub fn frame_to(destination: [u8; 6], protocol: u16, payload: &[u8]) -> Vec<u8> 
     [&destination[..], &OWN_MAC, &protocol.to_be_bytes(), payload].concat()
 }
 
+/// The same packet as a TAP device carries it: outer address of the other end and network in place of the frame's own
+/// addresses.
+pub fn framed(network: u32, host: &str, packet: &[u8]) -> Vec<u8> {
+    let [_, vni @ ..] = network.to_be_bytes();
+    let host = host.parse::<Ipv4Addr>().unwrap().octets();
+    [&[2, 0][..], &host, &[2, 0, 0], &vni, &packet[12..]].concat()
+}
+
 /// An IPv4 packet in a frame. `fragment` is the field of flags and offset.
 pub fn v4_with(from: &str, to: &str, protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
     let length = u16::try_from(20 + payload.len()).unwrap();

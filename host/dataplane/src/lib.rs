@@ -17,16 +17,18 @@ mod maps;
 mod observe;
 mod programs;
 mod sweep;
+mod tunnel;
 
 use std::path::PathBuf;
 
-use shoal_links::Links;
+use shoal_links::{Kind, Links, TunnelOptions, Tunnels};
 use shoal_plan::{Change, Observed};
 use shoal_ports::{Counters, Kernel, KernelError};
 
 pub use features::Features;
 use maps::Maps;
 use programs::Programs;
+use tunnel::Ways;
 
 /// How to open the data plane.
 #[derive(Debug, Clone)]
@@ -35,42 +37,53 @@ pub struct Options {
     pub pin_dir: PathBuf,
     /// What to use of the running kernel.
     pub features: Features,
-}
-
-impl Default for Options {
-    /// The place where an agent keeps its state, and everything the kernel has.
-    fn default() -> Self {
-        Self { pin_dir: PathBuf::from("/sys/fs/bpf/shoal"), features: Features::probe() }
-    }
+    /// Where tunnels keep what is no device, and who encrypts where the kernel cannot.
+    pub tunnels: TunnelOptions,
 }
 
 /// The data plane of one host: the real [`Kernel`].
 pub struct HostKernel {
     links: Links,
+    tunnels: Tunnels,
     maps: Maps,
     programs: Programs,
 }
 
 impl HostKernel {
-    /// Loads the programs, or takes up those that an earlier agent has left. Links that carry an earlier agent's
-    /// programs get the new ones, each at once and without a gap; nothing else is touched.
+    /// Loads the programs, or takes up those that an earlier agent has left. Links and tunnels that carry an earlier
+    /// agent's programs get the new ones, each at once and without a gap; nothing else is touched.
+    ///
+    /// If the new programs have maps that the earlier ones had not, those programs stay in service, as the new maps are
+    /// still empty. What carries them is observed as broken, and so gets its new program when it is set, after peers.
     pub fn open(options: &Options) -> Result<Self, KernelError> {
         log::keep();
         bpffs::prepare(&options.pin_dir)?;
         let links = Links::open()?;
+        let tunnels = Tunnels::open(options.tunnels.clone())?;
+        let had_all_maps = Maps::are_all_in(&options.pin_dir);
         let programs = Programs::open(&options.pin_dir, options.features)?;
         let maps = Maps::open(&options.pin_dir, options.features)?;
-        let kernel = Self { links, maps, programs };
-        kernel.renew_filters()?;
+        let kernel = Self { links, tunnels, maps, programs };
+        if had_all_maps {
+            kernel.renew_filters()?;
+        }
+        // Whatever is attached holds on to its program and that to its maps.
         kernel.programs.forget_others()?;
+        Maps::forget_others(&options.pin_dir)?;
         kernel.sweep_all()?;
         Ok(kernel)
     }
 
-    /// Puts the current programs where an earlier agent's are.
+    /// Puts the current programs where an earlier agent's are. A tunnel that cannot be read is taken for one in clear:
+    /// if it is not, it carries nothing until it is set right.
     fn renew_filters(&self) -> Result<(), KernelError> {
         for device in self.links.list()? {
-            let program = self.programs.for_device(&device);
+            let program = match device.kind {
+                Kind::Pair { .. } => self.programs.for_link(),
+                _ => self
+                    .programs
+                    .for_tunnel(self.tunnels.read(&self.links, &device).ok().and_then(Result::ok).as_ref()),
+            };
             if hooks::attached(&device, program)?.is_some_and(|id| id != program.id()) {
                 hooks::attach(&device, program)?;
             }
@@ -81,15 +94,16 @@ impl HostKernel {
 
 impl Kernel for HostKernel {
     fn apply(&mut self, changes: &[Change]) -> Vec<(Change, KernelError)> {
-        let failed = |change: &Change| Some((change.clone(), self.apply_one(change).err()?));
+        let mut ways = Ways::new();
+        let failed = |change: &Change| Some((change.clone(), self.apply_one(&mut ways, change).err()?));
         changes.iter().filter_map(failed).collect()
     }
 
     fn observe(&mut self) -> Result<Observed, KernelError> {
-        observe::observe(&self.links, &self.maps, &self.programs)
+        self.observe_all()
     }
 
     fn counters(&mut self) -> Result<Counters, KernelError> {
-        counters::read(&self.links, &self.maps)
+        self.read_counters()
     }
 }

@@ -3,34 +3,26 @@
 pub(crate) mod batch;
 
 use std::fmt::Display;
+use std::fs;
 use std::marker::PhantomData;
 use std::path::Path;
 
 use libbpf_rs::{ErrorKind, MapCore, MapFlags, MapHandle};
-use shoal_abi::{DropKey, Endpoint, EndpointKey, Link, LinkCounters, Peer, Plain, Settings, UnderlayAddress};
+use shoal_abi::{DropKey, Endpoint, EndpointKey, Link, LinkCounters, Peer, Plain, UnderlayAddress};
 use shoal_ports::KernelError;
 
 use crate::Features;
 use crate::error::refused;
 
 /// Every map that is pinned, by name.
-pub(crate) const NAMES: [&str; 8] = [
-    "endpoints",
-    "links",
-    "peers",
-    "settings",
-    "link_counters",
-    "drops",
-    "tunnel_drops",
-    "unreachable_budget",
-];
+const NAMES: [&str; 7] =
+    ["endpoints", "links", "peers_2", "link_counters", "drops", "tunnel_drops", "unreachable_budget"];
 
 /// All maps; see `bpf/include/maps.h`.
 pub(crate) struct Maps {
     pub(crate) endpoints: Map<EndpointKey, Endpoint>,
     pub(crate) links: Map<u32, Link>,
     pub(crate) peers: Map<UnderlayAddress, Peer>,
-    pub(crate) settings: Map<u32, Settings>,
     pub(crate) link_counters: Map<u32, LinkCounters>,
     pub(crate) drops: Map<DropKey, u64>,
     pub(crate) tunnel_drops: Map<u32, u64>,
@@ -38,13 +30,31 @@ pub(crate) struct Maps {
 }
 
 impl Maps {
+    /// Whether all maps are pinned, those that the programs of this version need.
+    pub(crate) fn are_all_in(pin_dir: &Path) -> bool {
+        let folder = pin_dir.join("maps");
+        NAMES.iter().all(|name| folder.join(name).exists())
+    }
+
+    /// Removes the pins of maps that only other versions need.
+    pub(crate) fn forget_others(pin_dir: &Path) -> Result<(), KernelError> {
+        let folder = pin_dir.join("maps");
+        let failed = |error: std::io::Error| refused("remove earlier maps from", folder.display(), error);
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if !NAMES.iter().any(|name| path.ends_with(name)) {
+                fs::remove_file(&path).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn open(pin_dir: &Path, features: Features) -> Result<Self, KernelError> {
         let folder = pin_dir.join("maps");
         Ok(Self {
             endpoints: Map::open(&folder, "endpoints", features)?,
             links: Map::open(&folder, "links", features)?,
-            peers: Map::open(&folder, "peers", features)?,
-            settings: Map::open(&folder, "settings", features)?,
+            peers: Map::open(&folder, "peers_2", features)?,
             link_counters: Map::open(&folder, "link_counters", features)?,
             drops: Map::open(&folder, "drops", features)?,
             tunnel_drops: Map::open(&folder, "tunnel_drops", features)?,

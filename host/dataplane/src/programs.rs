@@ -4,8 +4,7 @@
 //!
 //! ```text
 //! PIN_DIR/maps/NAME
-//! PIN_DIR/programs/HASH/from_container
-//! PIN_DIR/programs/HASH/from_tunnel
+//! PIN_DIR/programs/HASH/from_container, from_clear, from_tunnel, from_engine
 //! ```
 //!
 //! An agent that finds its own hash takes those programs, and the filters that hold them stay as they are.
@@ -20,15 +19,17 @@ use std::path::{Path, PathBuf};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{MapCore, MapHandle, ProgramHandle};
 use shoal_abi::{OpenShoalSkel, ShoalSkelBuilder};
-use shoal_links::{Device, Kind};
+use shoal_plan::{Backend, Tunnel};
 use shoal_ports::KernelError;
 
 use crate::error::refused;
-use crate::maps::NAMES;
+use crate::maps::Maps;
 use crate::{Features, bpffs, log};
 
 const FROM_CONTAINER: &str = "from_container";
+const FROM_CLEAR: &str = "from_clear";
 const FROM_TUNNEL: &str = "from_tunnel";
+const FROM_ENGINE: &str = "from_engine";
 
 /// A loaded program.
 pub(crate) struct Program {
@@ -39,7 +40,9 @@ pub(crate) struct Program {
 pub(crate) struct Programs {
     folder: PathBuf,
     from_container: Program,
+    from_clear: Program,
     from_tunnel: Program,
+    from_engine: Program,
 }
 
 impl Program {
@@ -64,23 +67,32 @@ impl Programs {
         let maps = pin_dir.join("maps");
         let folder = pin_dir.join("programs").join(hash(features));
         // Programs hold on to maps whose pins are gone: such are no longer ours to fill.
-        if !(folder.is_dir() && NAMES.iter().all(|name| maps.join(name).exists())) {
+        if !(folder.is_dir() && Maps::are_all_in(pin_dir)) {
             bpffs::make_folder(&maps)?;
             bpffs::make_folder(&pin_dir.join("programs"))?;
             load(&maps, &folder, features)?;
         }
         Ok(Self {
             from_container: Program::open(&folder.join(FROM_CONTAINER))?,
+            from_clear: Program::open(&folder.join(FROM_CLEAR))?,
             from_tunnel: Program::open(&folder.join(FROM_TUNNEL))?,
+            from_engine: Program::open(&folder.join(FROM_ENGINE))?,
             folder,
         })
     }
 
-    /// The program that belongs on a device.
-    pub(crate) fn for_device(&self, device: &Device) -> &Program {
-        match device.kind {
-            Kind::Tunnel { .. } => &self.from_tunnel,
-            _ => &self.from_container,
+    /// The program for the host's end of a container's link.
+    pub(crate) fn for_link(&self) -> &Program {
+        &self.from_container
+    }
+
+    /// The program for a tunnel's device, which says what kind the tunnel is. `None`: it is not known, so nothing that
+    /// comes out of it is taken for encrypted.
+    pub(crate) fn for_tunnel(&self, tunnel: Option<&Tunnel>) -> &Program {
+        match tunnel.and_then(Tunnel::wireguard).map(|wireguard| wireguard.backend) {
+            None => &self.from_clear,
+            Some(Backend::Kernel) => &self.from_tunnel,
+            Some(Backend::UserSpace) => &self.from_engine,
         }
     }
 
@@ -126,7 +138,9 @@ fn load(maps: &Path, folder: &Path, features: Features) -> Result<(), KernelErro
     }
     bpffs::make_folder(&unfinished)?;
     skeleton.progs.from_container.pin(unfinished.join(FROM_CONTAINER)).map_err(failed)?;
+    skeleton.progs.from_clear.pin(unfinished.join(FROM_CLEAR)).map_err(failed)?;
     skeleton.progs.from_tunnel.pin(unfinished.join(FROM_TUNNEL)).map_err(failed)?;
+    skeleton.progs.from_engine.pin(unfinished.join(FROM_ENGINE)).map_err(failed)?;
     fs::rename(&unfinished, folder).map_err(pins)
 }
 

@@ -1,4 +1,4 @@
-//! Links: veth pairs and the tunnel device, through netlink.
+//! Links: veth pairs and tunnels, through netlink.
 //!
 //! Devices are made in steps that survive interruption: each one carries Shoal's group from the moment it exists, and
 //! it is left down. Whoever makes one attaches a program first and then calls [`Links::set_up`].
@@ -10,10 +10,11 @@ mod device;
 mod namespace;
 mod netlink;
 mod survey;
+mod tunnel;
 
 use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute};
-use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan};
-use shoal_plan::{Link, Tunnel};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
+use shoal_plan::Link;
 use shoal_ports::KernelError;
 use shoal_types::{LinkName, MacAddr};
 
@@ -21,6 +22,7 @@ pub use device::{Device, Kind};
 pub use namespace::Namespace;
 use netlink::Netlink;
 pub use survey::{Survey, SurveyedLink, survey};
+pub use tunnel::{TunnelOptions, Tunnels};
 
 /// The device group (`ip link show group`) that marks devices as Shoal's: "shoa" in ASCII. A group is set in the very
 /// call that makes a device, which an alias is not.
@@ -32,9 +34,6 @@ const ALIAS: &str = "shoal ";
 /// Hardware address of the host's end of every pair. Fixed, as udev gives another one to devices that do not say.
 /// Nothing is ever sent to it.
 const HOST_END_MAC: MacAddr = MacAddr::new([0x02, 0x73, 0x68, 0x6f, 0x61, 0x03]);
-
-/// The tunnel device's MTU, above that of any underlay: the program knows each path's own.
-const TUNNEL_MTU: u32 = 65_000;
 
 /// The devices of one network namespace.
 pub struct Links {
@@ -76,24 +75,6 @@ impl Links {
             ..error
         })?;
         self.finish(name, &format!("{ALIAS}{}", link.inner_name))
-    }
-
-    /// Makes the VXLAN device and leaves it down.
-    pub fn make_tunnel(&self, tunnel: &Tunnel, mac: MacAddr) -> Result<Device, KernelError> {
-        let vxlan = LinkMessageBuilder::<LinkVxlan>::new(tunnel.name.as_str())
-            .collect_metadata(true)
-            .learning(false)
-            .port(tunnel.port)
-            .address(mac.bytes().to_vec())
-            .mtu(TUNNEL_MTU)
-            .link_group(GROUP)
-            .arp(false)
-            .build();
-        self.netlink.add(&tunnel.name, vxlan).map_err(|error| KernelError {
-            reason: format!("{} (does another VXLAN device use UDP port {}?)", error.reason, tunnel.port),
-            ..error
-        })?;
-        self.finish(&tunnel.name, ALIAS.trim_end())
     }
 
     /// Makes up for what could not be given when a pair was made, if that was interrupted.
