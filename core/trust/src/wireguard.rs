@@ -5,12 +5,10 @@ use aws_lc_rs::agreement::{PrivateKey, X25519};
 
 /// The public half of a WireGuard key (X25519, RFC 7748). Any 32 bytes are a private half.
 pub fn wireguard_public(secret: &[u8; 32]) -> [u8; 32] {
-    let public = PrivateKey::from_private_key(&X25519, secret).and_then(|key| key.compute_public_key());
-    let mut bytes = [0; 32];
-    if let Ok(public) = public {
-        bytes.copy_from_slice(public.as_ref());
-    }
-    bytes
+    let private = PrivateKey::from_private_key(&X25519, secret).ok();
+    let public = private.and_then(|private| private.compute_public_key().ok());
+    // Neither step fails on 32 bytes; a key of zeros would be refused by every peer.
+    public.and_then(|public| public.as_ref().try_into().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Short ways to write views.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use shoal_plan::Tunnel;
-use shoal_planner::{EndpointView, HostView, NetworkView, ProbeView, View};
-use shoal_types::{EndpointId, HostId, LinkName, MacAddr, NetworkId, Vni};
+use shoal_plan::{Backend, Tunnel, WireGuard};
+use shoal_planner::{ContactView, EndView, EndpointView, HostView, NetworkView, ProbeView, View};
+use shoal_types::{EndpointId, HostId, LinkName, MacAddr, NetworkId, Vni, WireGuardKey, WireGuardSecret};
 
 /// Host number `n`; 1 is the host that plans.
 pub(crate) fn host(n: u8) -> HostId {
@@ -30,11 +30,35 @@ pub(crate) fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
+/// One of this host's ends, at 240.0.0.`n`.
+pub(crate) fn encrypted(n: u8) -> Tunnel {
+    Tunnel::Encrypted(WireGuard {
+        backend: Backend::Kernel,
+        secret: WireGuardSecret::new([n; 32]),
+        address: Ipv4Addr::new(240, 0, 0, n),
+        port: 7375,
+        mtu: 1420,
+    })
+}
+
+/// An end of a host at an underlay address, at 240.0.0.`n` in the tunnel.
+pub(crate) fn end(n: u8, at: &str, serving: bool) -> EndView {
+    let endpoint = Some((address(at), 7375).into());
+    EndView {
+        key: WireGuardKey::new([n; 32]),
+        address: Ipv4Addr::new(240, 0, 0, n),
+        serving,
+        preshared: None,
+        contacts: [(link("shoal0"), ContactView { endpoint, keepalive: None })].into(),
+    }
+}
+
 /// Host 1 of a fabric, at 192.0.2.1 and 2001:db8::1, with networks 1 and 2.
 pub(crate) fn first_host() -> View {
     let mut view = View::alone(host(1));
     view.local_addresses = vec![address("192.0.2.1"), address("2001:db8::1")];
-    view.tunnel = Some(Tunnel { name: link("shoal0"), port: 7374 });
+    view.tunnels = [(link("shoal0"), encrypted(1))].into();
+    view.sending = Some(link("shoal0"));
     view.with_host(1, "192.0.2.1").with_network(1, 1370).with_network(2, 1280)
 }
 
@@ -48,14 +72,15 @@ pub(crate) trait ViewExt {
 
 impl ViewExt for View {
     fn with_host(mut self, n: u8, at: &str) -> Self {
-        let view = HostView { address: address(at), underlay_mtu: 1500, path_mtu: None };
+        let ends = vec![end(n, at, true)];
+        let view = HostView { address: address(at), underlay_mtu: 1500, path_mtu: None, ends };
         self.hosts.insert(host(n), view);
         self
     }
 
     fn with_network(mut self, n: u8, mtu: u16) -> Self {
         let vni = Vni::new(300 + u32::from(n)).unwrap();
-        self.networks.insert(network(n), NetworkView { vni, mtu });
+        self.networks.insert(network(n), NetworkView { vni, mtu, in_clear: false });
         self
     }
 
