@@ -1,35 +1,39 @@
 //! From what is there to what should be there.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
-use shoal_plan::{Change, EndpointEntry, EndpointKey, HostPlan, Observed};
-use shoal_types::{EndpointId, LinkName};
+use shoal_plan::{
+    Change, EndpointEntry, EndpointKey, HostPlan, Observed, Peer, Tunnel, WireGuardPeer,
+};
+use shoal_types::{EndpointId, LinkName, WireGuardKey};
 
 use crate::view::link_names;
 
 /// The changes that turn `observed` into `wanted`, in the order to apply them. Empty if they are equal.
 ///
-/// Stale addresses go first, then comes what is made (tunnel, peers, links, addresses), then what is removed (links,
-/// peers, tunnel). So between any two changes
+/// Stale addresses go first, then comes what is made (tunnels, their other ends, peers, links, addresses), then what is
+/// removed (links, peers, other ends, tunnels). So between any two changes
 /// - no address leads to a link or a host that is not there, but for the moment in which a broken link is made again;
 /// - no stale address leads into a foreign container, which it would if the kernel gave a new link the index that
 ///   the entry still holds;
-/// - an address that stays is never absent: its entry is overwritten, not removed and added.
+/// - an address that stays is never absent: its entry is overwritten, not removed and added;
+/// - no peer is sent to through a tunnel that does not know it yet, or not any more.
 ///
 /// Whatever no part of the plan names is removed, whoever made it.
 pub fn diff(wanted: &HostPlan, observed: &Observed) -> Vec<Change> {
     let mut changes = Vec::new();
     changes.extend(observed.dangling.iter().map(|key| Change::RemoveEndpoint(*key)));
     remove_endpoints(wanted, observed, &mut changes);
-    set_tunnel(wanted, observed, &mut changes);
-    set_peers(wanted, observed, &mut changes);
+    let made = set_tunnels(wanted, observed, &mut changes);
+    set_wireguard_peers(wanted, observed, &made, &mut changes);
+    set_peers(wanted, observed, &made, &mut changes);
     let made = set_links(wanted, observed, &mut changes);
     set_endpoints(wanted, observed, &made, &mut changes);
     remove_links(wanted, observed, &mut changes);
     remove_peers(wanted, observed, &mut changes);
-    if let (None, Some(old)) = (&wanted.tunnel, &observed.plan.tunnel) {
-        changes.push(Change::RemoveTunnel(old.name.clone()));
-    }
+    remove_wireguard_peers(wanted, observed, &mut changes);
+    remove_tunnels(wanted, observed, &mut changes);
     changes
 }
 
@@ -59,10 +63,9 @@ pub fn restrict(plan: &HostPlan, endpoint: &EndpointId) -> HostPlan {
     let link = plan.links.get(&name).map(|link| (name.clone(), link.clone()));
     let behind = plan.endpoints.iter().filter(|(_, entry)| leads_to(entry, &name));
     HostPlan {
-        tunnel: None,
         links: link.into_iter().collect(),
         endpoints: behind.map(|(key, entry)| (*key, entry.clone())).collect(),
-        peers: Default::default(),
+        ..HostPlan::default()
     }
 }
 
@@ -70,20 +73,58 @@ fn leads_to(entry: &EndpointEntry, link: &LinkName) -> bool {
     matches!(entry, EndpointEntry::Local(name) if name == link)
 }
 
-fn set_tunnel(wanted: &HostPlan, observed: &Observed, changes: &mut Vec<Change>) {
-    let (Some(new), old) = (&wanted.tunnel, &observed.plan.tunnel) else { return };
-    if Some(new) == old.as_ref() {
-        return;
-    }
-    // The kernel has room for one collect-metadata device per port, so one with another name goes first.
-    if let Some(old) = old.as_ref().filter(|old| old.name != new.name) {
-        changes.push(Change::RemoveTunnel(old.name.clone()));
-    }
-    changes.push(Change::SetTunnel(new.clone()));
+/// Sets tunnels and returns which. Setting a tunnel right may mean to make it again, with another index and knowing
+/// nobody.
+fn set_tunnels<'a>(
+    wanted: &'a HostPlan,
+    observed: &Observed,
+    changes: &mut Vec<Change>,
+) -> BTreeSet<&'a LinkName> {
+    let is_right = |name: &LinkName, tunnel| {
+        observed.plan.tunnels.get(name) == Some(tunnel) && !observed.broken.contains_key(name)
+    };
+    let differ: Vec<_> = wanted.tunnels.iter().filter(|(name, tunnel)| !is_right(name, *tunnel)).collect();
+    let in_the_way = observed.plan.tunnels.iter().filter(|(name, old)| {
+        !wanted.tunnels.contains_key(*name) && differ.iter().any(|(_, new)| port(new) == port(old))
+    });
+    changes.extend(in_the_way.map(|(name, _)| Change::RemoveTunnel(name.clone())));
+    changes.extend(differ.iter().map(|(name, tunnel)| Change::SetTunnel((*name).clone(), (*tunnel).clone())));
+    differ.into_iter().map(|(name, _)| name).collect()
 }
 
-fn set_peers(wanted: &HostPlan, observed: &Observed, changes: &mut Vec<Change>) {
-    let differ = wanted.peers.iter().filter(|(address, peer)| observed.plan.peers.get(address) != Some(peer));
+/// UDP port on the underlay. It has room for one device, so an old one goes before a new one of another name comes.
+fn port(tunnel: &Tunnel) -> u16 {
+    match tunnel {
+        Tunnel::Clear { port } => *port,
+        Tunnel::Encrypted(wireguard) => wireguard.port,
+    }
+}
+
+fn set_wireguard_peers(
+    wanted: &HostPlan,
+    observed: &Observed,
+    made: &BTreeSet<&LinkName>,
+    changes: &mut Vec<Change>,
+) {
+    let is_right = |key: &(LinkName, WireGuardKey), peer: &WireGuardPeer| {
+        !made.contains(&key.0) && observed.plan.wireguard.get(key).is_some_and(|there| peer.is_met_by(there))
+    };
+    let differ = wanted.wireguard.iter().filter(|(key, peer)| !is_right(key, peer));
+    changes.extend(differ.map(|((tunnel, key), peer)| {
+        Change::SetWireGuardPeer(tunnel.clone(), *key, peer.clone())
+    }));
+}
+
+fn set_peers(
+    wanted: &HostPlan,
+    observed: &Observed,
+    made: &BTreeSet<&LinkName>,
+    changes: &mut Vec<Change>,
+) {
+    let is_right = |address: &IpAddr, peer: &Peer| {
+        !made.contains(&peer.tunnel) && observed.plan.peers.get(address) == Some(peer)
+    };
+    let differ = wanted.peers.iter().filter(|(address, peer)| !is_right(address, peer));
     changes.extend(differ.map(|(address, peer)| Change::SetPeer(*address, peer.clone())));
 }
 
@@ -125,13 +166,37 @@ fn remove_endpoints(wanted: &HostPlan, observed: &Observed, changes: &mut Vec<Ch
     changes.extend(stale.map(|key| Change::RemoveEndpoint(*key)));
 }
 
+/// A broken thing that nothing asks for may be a tunnel: whoever applies the change knows.
 fn remove_links(wanted: &HostPlan, observed: &Observed, changes: &mut Vec<Change>) {
     let there: BTreeSet<&LinkName> = observed.plan.links.keys().chain(observed.broken.keys()).collect();
-    let stale = there.into_iter().filter(|name| !wanted.links.contains_key(*name));
+    let stale = there
+        .into_iter()
+        .filter(|name| !wanted.links.contains_key(*name) && !wanted.tunnels.contains_key(*name));
     changes.extend(stale.map(|name| Change::RemoveLink(name.clone())));
 }
 
 fn remove_peers(wanted: &HostPlan, observed: &Observed, changes: &mut Vec<Change>) {
     let stale = observed.plan.peers.keys().filter(|address| !wanted.peers.contains_key(address));
     changes.extend(stale.map(|address| Change::RemovePeer(*address)));
+}
+
+/// Other ends of a tunnel that goes are forgotten with it.
+fn remove_wireguard_peers(wanted: &HostPlan, observed: &Observed, changes: &mut Vec<Change>) {
+    let is_stale = |key: &&(LinkName, WireGuardKey)| {
+        wanted.tunnels.contains_key(&key.0) && !wanted.wireguard.contains_key(*key)
+    };
+    let stale = observed.plan.wireguard.keys().filter(is_stale);
+    changes.extend(stale.map(|(tunnel, key)| Change::RemoveWireGuardPeer(tunnel.clone(), *key)));
+}
+
+/// Those that were not in the way of new ones.
+fn remove_tunnels(wanted: &HostPlan, observed: &Observed, changes: &mut Vec<Change>) {
+    let is_gone = |name: &LinkName, changes: &[Change]| {
+        changes.iter().any(|change| matches!(change, Change::RemoveTunnel(gone) if gone == name))
+    };
+    for name in observed.plan.tunnels.keys().filter(|name| !wanted.tunnels.contains_key(*name)) {
+        if !is_gone(name, changes) {
+            changes.push(Change::RemoveTunnel(name.clone()));
+        }
+    }
 }
