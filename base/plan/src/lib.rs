@@ -33,6 +33,32 @@ pub struct HostPlan {
     pub peers: BTreeMap<IpAddr, Peer>,
 }
 
+impl HostPlan {
+    /// What a kernel that held this plan holds after it took `change`. What hangs on a removed link or tunnel goes with
+    /// it.
+    pub fn note(&mut self, change: Change) {
+        match change {
+            Change::SetTunnel(name, tunnel) => drop(self.tunnels.insert(name, tunnel)),
+            Change::RemoveTunnel(name) => {
+                self.wireguard.retain(|(tunnel, _), _| *tunnel != name);
+                self.peers.retain(|_, peer| peer.tunnel != name);
+                self.tunnels.remove(&name);
+            }
+            Change::SetWireGuardPeer(name, key, peer) => drop(self.wireguard.insert((name, key), peer)),
+            Change::RemoveWireGuardPeer(name, key) => drop(self.wireguard.remove(&(name, key))),
+            Change::SetLink(name, link) => drop(self.links.insert(name, link)),
+            Change::RemoveLink(name) => {
+                self.endpoints.retain(|_, entry| *entry != EndpointEntry::Local(name.clone()));
+                self.links.remove(&name);
+            }
+            Change::SetEndpoint(key, entry) => drop(self.endpoints.insert(key, entry)),
+            Change::RemoveEndpoint(key) => drop(self.endpoints.remove(&key)),
+            Change::SetPeer(address, peer) => drop(self.peers.insert(address, peer)),
+            Change::RemovePeer(address) => drop(self.peers.remove(&address)),
+        }
+    }
+}
+
 /// A veth pair: the host's end carries Shoal's program, the container's end is handed to dockerd.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Link {

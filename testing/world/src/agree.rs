@@ -205,7 +205,7 @@ impl World {
     fn planned_everywhere(&self) -> Broken {
         let live = self.live();
         for (host, agent) in self.members() {
-            let (wanted, clashes) = plan(&agent.view());
+            let (wanted, clashes) = plan(&agent.view(self.now));
             if let Some(clash) = clashes.first() {
                 return Err(format!(
                     "two endpoints claim one address: {} on h{}",
@@ -343,7 +343,7 @@ impl World {
             ("what is off", a.catalog().iter().all(|(id, _)| a.is_off(id) == b.is_off(id))),
             ("the others' facts", others(before) == others(after)),
             ("what addresses it owns and uses", put_out || owned(before) == owned(after)),
-            ("the plan", plan(&before.view()).0 == plan(&after.view()).0),
+            ("the plan", plan(&before.view(at.now)).0 == plan(&after.view(at.now)).0),
             ("who is forgotten", before.forgotten() == after.forgotten()),
         ];
         checks.iter().find(|(_, same)| !same).map(|(what, _)| *what)

@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use shoal_fabric::{At, Fabric, LocalHost};
+use shoal_fabric::{At, Fabric, LocalHost, LocalTunnels};
 use shoal_networks::EngineRequest;
-use shoal_plan::Tunnel;
+use shoal_plan::Backend;
 use shoal_schema::Taken;
 use shoal_trust::{Certificate, HostKey, TrustView};
+use shoal_tunnels::{KEY_LIFETIME, Making};
 use shoal_types::{HostId, Moment, WallTime};
 
 use crate::disk::Disk;
@@ -51,6 +52,8 @@ pub(crate) struct Host {
     pub(crate) refused_fixed: BTreeMap<String, String>,
     pub(crate) off_since: Option<usize>,
     pub(crate) traffic: Traffic,
+    /// Keys of tunnels drawn so far.
+    pub(crate) tunnel_keys: u64,
 }
 
 /// What a host has sent since the start.
@@ -95,6 +98,7 @@ impl Host {
             refused_fixed: BTreeMap::new(),
             off_since: None,
             traffic: Traffic::default(),
+            tunnel_keys: 0,
         }
     }
 
@@ -110,7 +114,12 @@ impl Host {
             name: format!("h{}", self.index).parse().ok()?,
             addresses: vec![self.address()],
             quic_port: 7373,
-            tunnel: Tunnel { name: "shoal0".parse().ok()?, port: 4789 },
+            tunnels: LocalTunnels {
+                prefix: "shoal".into(),
+                clear_port: 7374,
+                making: Making { backend: Backend::Kernel, port: 7375, software: None },
+                key_lifetime: KEY_LIFETIME,
+            },
             underlay_mtu: 1500,
             version: "0".into(),
             probe_link: Some(("shp0".parse().ok()?, "shp1".parse().ok()?)),

@@ -41,14 +41,9 @@ impl Kernel {
         let told = format!("{change:?}");
         let plan = &mut self.plan;
         match change {
-            Change::SetTunnel(tunnel) => plan.tunnel = Some(tunnel),
-            Change::RemoveTunnel(_) => plan.tunnel = None,
-            Change::SetLink(name, link) => drop(plan.links.insert(name, link)),
+            // Addresses that still lead there are what is looked for.
             Change::RemoveLink(name) => drop(plan.links.remove(&name)),
-            Change::SetEndpoint(key, entry) => drop(plan.endpoints.insert(key, entry)),
-            Change::RemoveEndpoint(key) => drop(plan.endpoints.remove(&key)),
-            Change::SetPeer(address, peer) => drop(plan.peers.insert(address, peer)),
-            Change::RemovePeer(address) => drop(plan.peers.remove(&address)),
+            other => plan.note(other),
         }
         let leads = |entry: &EndpointEntry| match entry {
             EndpointEntry::Local(link) => plan.links.contains_key(link),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use shoal_fabric::{Effect, Fabric};
+use shoal_fabric::{Effect, Fabric, KeyPair};
 use shoal_networks::{EngineReport, Refusal, Reply, Verb};
-use shoal_types::HostId;
+use shoal_types::{HostId, WireGuardKey, WireGuardSecret};
 
 use crate::Situation;
 use crate::network::draw;
@@ -67,6 +67,17 @@ impl World {
         done
     }
 
+    /// Keys that differ by host and number; nobody here looks into them.
+    fn draw_tunnel_keys(&mut self, host: usize) {
+        let it = &mut self.hosts[host];
+        it.tunnel_keys += 1;
+        let mut bytes = [0; 32];
+        bytes[..16].copy_from_slice(it.id.bytes());
+        bytes[16..24].copy_from_slice(&it.tunnel_keys.to_be_bytes());
+        let keys = KeyPair { secret: WireGuardSecret::new(bytes), key: WireGuardKey::new(bytes) };
+        self.with_agent(host, |agent, at| agent.tunnel_keys(keys, at));
+    }
+
     /// dockerd calls the driver; `None`: nobody answers.
     pub(crate) fn verb(&mut self, host: usize, verb: Verb) -> Option<Result<Reply, Refusal>> {
         self.note(b'v', host, format!("{verb:?}").as_bytes());
@@ -115,9 +126,10 @@ impl World {
             }
             Effect::Clear(prefix) => self.hosts[host].disk.clear(&prefix),
             Effect::Project(endpoint) => {
+                let now = self.now;
                 let it = &mut self.hosts[host];
                 let Some(agent) = &it.agent else { return };
-                if let Err(broken) = it.kernel.project_endpoint(&agent.view(), &endpoint) {
+                if let Err(broken) = it.kernel.project_endpoint(&agent.view(now), &endpoint) {
                     self.violate(format!("h{host}: {broken}"));
                 }
             }
@@ -134,6 +146,7 @@ impl World {
             Effect::Message(to, bytes) => self.send_message(host, to, bytes),
             Effect::Certificate(certificate) => self.hosts[host].certificate = certificate,
             Effect::Trust(trust) => self.hosts[host].trust = Some(trust),
+            Effect::DrawTunnelKeys => self.draw_tunnel_keys(host),
             Effect::Notice(sentence) => {
                 // No host here is restored from a backup or cloned.
                 if FALSE_ALARMS.iter().any(|alarm| sentence.contains(alarm)) {
@@ -246,10 +259,11 @@ impl World {
 
     /// Brings the whole kernel in line.
     pub(crate) fn project(&mut self, host: usize) {
+        let now = self.now;
         let it = &mut self.hosts[host];
         it.projecting = false;
         let Some(agent) = &it.agent else { return };
-        if let Err(broken) = it.kernel.project(&agent.view()) {
+        if let Err(broken) = it.kernel.project(&agent.view(now)) {
             self.violate(format!("h{host}: {broken}"));
         }
     }

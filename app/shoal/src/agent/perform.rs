@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use shoal_fabric::{Effect, Writes};
-use shoal_plan::{Change, EndpointEntry, HostPlan, Observed};
+use shoal_plan::{Change, Observed};
 use shoal_planner::{View, diff, diff_endpoint, plan};
 use shoal_ports::{Store, WireGuardStatus, Write};
 use shoal_transport::Member;
@@ -195,7 +195,7 @@ impl Agent {
         let refused = self.parts.kernel.apply(changes.clone()).await;
         for change in changes {
             if !refused.iter().any(|(failed, _)| *failed == change) {
-                remember(&mut self.applied, change);
+                self.applied.note(change);
             }
         }
         self.tally.kernel_refusals += refused.len() as u64;
@@ -203,28 +203,5 @@ impl Agent {
             self.notice(error.to_string());
         }
         refused
-    }
-}
-
-/// Notes a change that the kernel took.
-fn remember(applied: &mut HostPlan, change: Change) {
-    match change {
-        Change::SetTunnel(name, tunnel) => drop(applied.tunnels.insert(name, tunnel)),
-        Change::RemoveTunnel(name) => {
-            applied.wireguard.retain(|(tunnel, _), _| *tunnel != name);
-            applied.peers.retain(|_, peer| peer.tunnel != name);
-            applied.tunnels.remove(&name);
-        }
-        Change::SetWireGuardPeer(name, key, peer) => drop(applied.wireguard.insert((name, key), peer)),
-        Change::RemoveWireGuardPeer(name, key) => drop(applied.wireguard.remove(&(name, key))),
-        Change::SetLink(name, link) => drop(applied.links.insert(name, link)),
-        Change::RemoveLink(name) => {
-            applied.endpoints.retain(|_, entry| *entry != EndpointEntry::Local(name.clone()));
-            applied.links.remove(&name);
-        }
-        Change::SetEndpoint(key, entry) => drop(applied.endpoints.insert(key, entry)),
-        Change::RemoveEndpoint(key) => drop(applied.endpoints.remove(&key)),
-        Change::SetPeer(address, peer) => drop(applied.peers.insert(address, peer)),
-        Change::RemovePeer(address) => drop(applied.peers.remove(&address)),
     }
 }

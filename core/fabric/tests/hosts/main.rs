@@ -14,6 +14,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use shoal_fabric::{Effect, Introduction};
 use shoal_networks::{EngineReport, EngineRequest, NetworkRequest, PoolData, Reply, Verb};
+use shoal_types::Moment;
 use shoal_trust::{Certificate, Claim, FabricRoot, HostKey};
 
 use world::{World, key};
@@ -86,7 +87,7 @@ fn a_network_and_its_containers_appear_on_every_host() {
     assert_ne!(one, two);
     world.run(3);
     assert_eq!(world.hosts[2].fabric.networks().remote_endpoints().count(), 2);
-    assert_eq!(world.hosts[2].fabric.view().endpoints.len(), 2);
+    assert_eq!(world.hosts[2].fabric.view(Moment::ZERO).endpoints.len(), 2);
     world.agree();
 }
 
@@ -184,9 +185,9 @@ fn a_host_that_starts_again_knows_what_it_knew() {
     let pool = put_on(&mut world, 0, "shop");
     run_container(&mut world, 0, "shop", &pool, 1);
     world.run(2);
-    let before = world.hosts[0].fabric.view();
+    let before = world.hosts[0].fabric.view(Moment::ZERO);
     world.restart(0);
-    assert_eq!(world.hosts[0].fabric.view(), before);
+    assert_eq!(world.hosts[0].fabric.view(Moment::ZERO), before);
     world.run(5);
     world.agree();
     let fabric = world.hosts[0].fabric.identity().unwrap().fabric;
@@ -297,7 +298,7 @@ proptest! {
         let mut world = World::joined(2);
         create(&mut world, 0, "shop");
         let (before, peer) = (world.hosts[0].fabric.heads(), world.hosts[1].fabric.me());
-        let view = world.hosts[0].fabric.view();
+        let view = world.hosts[0].fabric.view(Moment::ZERO);
         for ((datagram, mut bytes), kind) in messages.into_iter().zip(kinds) {
             let at = world.at;
             let effects = if datagram {
@@ -310,6 +311,6 @@ proptest! {
             prop_assert!(!harmful);
         }
         prop_assert_eq!(world.hosts[0].fabric.heads(), before);
-        prop_assert_eq!(world.hosts[0].fabric.view(), view);
+        prop_assert_eq!(world.hosts[0].fabric.view(Moment::ZERO), view);
     }
 }

@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shoal_fabric::{At, Effect, Fabric, Introduction, LocalHost};
+use shoal_fabric::{At, Effect, Fabric, Introduction, KeyPair, LocalHost, LocalTunnels};
 use shoal_networks::{EngineRequest, Refusal, Reply, Verb};
 use shoal_trust::{Certificate, Claim, FabricRoot, HostKey, TrustView};
-use shoal_types::{EndpointId, HostId, Moment, WallTime};
+use shoal_plan::Backend;
+use shoal_tunnels::Making;
+use shoal_types::{EndpointId, HostId, Moment, WallTime, WireGuardKey, WireGuardSecret};
 
 pub(crate) fn key(n: usize) -> HostKey {
     HostKey::from_seed([u8::try_from(n).unwrap() + 1; 32])
@@ -23,7 +25,12 @@ fn local(n: usize) -> LocalHost {
         name: format!("host-{n}").parse().unwrap(),
         addresses: vec![IpAddr::from([192, 0, 2, u8::try_from(n).unwrap() + 1])],
         quic_port: 7373,
-        tunnel: shoal_plan::Tunnel { name: "shoal0".parse().unwrap(), port: 4789 },
+        tunnels: LocalTunnels {
+            prefix: "shoal".into(),
+            clear_port: 7374,
+            making: Making { backend: Backend::Kernel, port: 7375, software: None },
+            key_lifetime: shoal_tunnels::KEY_LIFETIME,
+        },
         underlay_mtu: 1500,
         version: "test".into(),
         probe_link: None,
@@ -37,6 +44,7 @@ pub(crate) struct Host {
     pub(crate) trust: Option<TrustView>,
     pub(crate) notices: Vec<String>,
     starts: u64,
+    keys: u8,
 }
 
 enum Packet {
@@ -70,6 +78,7 @@ impl World {
             trust: None,
             notices: Vec::new(),
             starts: 0,
+            keys: 0,
         });
     }
 
@@ -141,10 +150,10 @@ impl World {
         }
     }
 
-    pub(crate) fn act(&mut self, host: usize, effects: Vec<Effect>) {
-        let me = self.hosts[host].fabric.me();
+    pub(crate) fn act(&mut self, n: usize, effects: Vec<Effect>) {
+        let me = self.hosts[n].fabric.me();
         for effect in effects {
-            let host = &mut self.hosts[host];
+            let host = &mut self.hosts[n];
             match effect {
                 Effect::Save { writes, .. } => {
                     for (key, value) in writes {
@@ -159,6 +168,14 @@ impl World {
                 Effect::Datagram(to, bytes) => self.queue.push_back(Packet::Datagram(me, to, bytes)),
                 Effect::Message(to, bytes) => self.queue.push_back(Packet::Message(me, to, bytes)),
                 Effect::Trust(view) => host.trust = Some(view),
+                Effect::DrawTunnelKeys => {
+                    host.keys += 1;
+                    let seed: Vec<u8> = [host.keys, n as u8 + 1].repeat(16);
+                    let bytes: [u8; 32] = seed.try_into().unwrap();
+                    let keys = KeyPair { secret: WireGuardSecret::new(bytes), key: WireGuardKey::new(bytes) };
+                    let effects = host.fabric.tunnel_keys(keys, self.at);
+                    self.act(n, effects);
+                }
                 Effect::Stop(sentence) => panic!("{sentence}"),
                 Effect::Notice(sentence) => host.notices.push(sentence),
                 Effect::Project(_) | Effect::ProjectSoon | Effect::Certificate(_) => {}
