@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use shoal_plan::{
-    Change, EndpointEntry, EndpointKey, HostPlan, Observed, Peer, Tunnel, WireGuardPeer,
-};
+use shoal_plan::{Change, EndpointEntry, EndpointKey, HostPlan, Observed, Peer, Tunnel, WireGuardPeer};
 use shoal_types::{EndpointId, LinkName, WireGuardKey};
 
 use crate::view::link_names;
@@ -110,17 +108,12 @@ fn set_wireguard_peers(
         !made.contains(&key.0) && observed.plan.wireguard.get(key).is_some_and(|there| peer.is_met_by(there))
     };
     let differ = wanted.wireguard.iter().filter(|(key, peer)| !is_right(key, peer));
-    changes.extend(differ.map(|((tunnel, key), peer)| {
-        Change::SetWireGuardPeer(tunnel.clone(), *key, peer.clone())
-    }));
+    changes.extend(
+        differ.map(|((tunnel, key), peer)| Change::SetWireGuardPeer(tunnel.clone(), *key, peer.clone())),
+    );
 }
 
-fn set_peers(
-    wanted: &HostPlan,
-    observed: &Observed,
-    made: &BTreeSet<&LinkName>,
-    changes: &mut Vec<Change>,
-) {
+fn set_peers(wanted: &HostPlan, observed: &Observed, made: &BTreeSet<&LinkName>, changes: &mut Vec<Change>) {
     let is_right = |address: &IpAddr, peer: &Peer| {
         !made.contains(&peer.tunnel) && observed.plan.peers.get(address) == Some(peer)
     };

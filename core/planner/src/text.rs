@@ -2,9 +2,7 @@
 
 use std::fmt::Write;
 
-use shoal_plan::{
-    Backend, Change, EndpointEntry, EndpointKey, HostPlan, Link, Peer, Tunnel, WireGuardPeer,
-};
+use shoal_plan::{Backend, Change, EndpointEntry, EndpointKey, HostPlan, Link, Peer, Tunnel, WireGuardPeer};
 use shoal_types::{LinkName, WireGuardKey};
 
 /// A plan, one line per thing, in a fixed order. Empty text for an empty plan.
