@@ -343,7 +343,7 @@ impl World {
             ("what is off", a.catalog().iter().all(|(id, _)| a.is_off(id) == b.is_off(id))),
             ("the others' facts", others(before) == others(after)),
             ("what addresses it owns and uses", put_out || owned(before) == owned(after)),
-            ("the plan", plan(&before.view(at.now)).0 == plan(&after.view(at.now)).0),
+            ("the plan", plan(&before.view(self.now)).0 == plan(&after.view(self.now)).0),
             ("who is forgotten", before.forgotten() == after.forgotten()),
         ];
         checks.iter().find(|(_, same)| !same).map(|(what, _)| *what)
