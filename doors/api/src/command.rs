@@ -36,6 +36,9 @@ pub enum Command {
         /// Its name, its id, or the first digits of its id (four or more) if no other host's id starts so.
         host: String,
     },
+    /// Give this host a new key for encrypted tunnels; the change takes about a minute and costs no packet. Answer:
+    /// [`Answer::Done`](crate::Answer::Done).
+    RotateKey,
     /// The host at a glance. Answer: [`Answer::Status`](crate::Answer::Status).
     Status,
     /// The fabric's hosts. Answer: [`Answer::Hosts`](crate::Answer::Hosts).
@@ -124,6 +127,7 @@ impl Command {
             Self::Join(_) => "join",
             Self::Leave => "leave",
             Self::Forget { .. } => "forget",
+            Self::RotateKey => "rotate_key",
             Self::Status => "status",
             Self::Hosts => "hosts",
             Self::NetworkCreate(_) => "network_create",

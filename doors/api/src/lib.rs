@@ -19,8 +19,8 @@ mod server;
 mod socket;
 
 pub use answer::{
-    AddressRange, AddressShare, Answer, Check, Docker, Doctor, Encryption, Endpoint, EndpointCounts,
-    Endpoints, FabricInfo, FromAnswer, Here, Host, HostState, Joined, Network, NetworkCount, Notices, Reach,
+    AddressRange, AddressShare, Answer, Check, ClearDevice, Docker, Doctor, Encrypter, EncryptedEnd, Encryption, Endpoint, EndpointCounts,
+    Endpoints, FabricInfo, FromAnswer, Here, Host, HostState, HostTunnel, Joined, Network, NetworkCount, Notices, Reach,
     Setting, SettingSource, Status, Subnet, ThisHost, Token, Traffic, TransportInfo, TunnelInfo, Version,
 };
 pub use client::{Client, ConnectError, ConnectProblem};

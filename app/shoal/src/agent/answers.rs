@@ -3,23 +3,21 @@
 use std::collections::BTreeMap;
 
 use shoal_api::{
-    AddressRange, AddressShare, Answer, Docker, Encryption, Endpoint, EndpointCounts, Endpoints, FabricInfo,
-    Here, Host, HostState, Network, NetworkCount, Notices, Reach, Status, Subnet, ThisHost, Traffic,
+    AddressRange, AddressShare, Answer, ClearDevice, Docker, Encrypter, EncryptedEnd, Encryption, Endpoint,
+    EndpointCounts, Endpoints, FabricInfo, Here, Host, HostState, HostTunnel, Network, NetworkCount, Notices, Reach, Status, Subnet, ThisHost, Traffic,
     TransportInfo, TunnelInfo,
 };
 use shoal_fabric::HostSummary;
-use shoal_networks::{EndpointRecord, Naming};
+use shoal_networks::{EndpointRecord, Naming, is_in_clear};
+use shoal_plan::{Backend, Tunnel};
 use shoal_planner::link_names;
 use shoal_ports::{Counters, LinkCounters};
 use shoal_schema::{EndpointFact, NetworkSpec};
 use shoal_transport::PeerStatus;
+use shoal_tunnels::{OtherEnd, Own, tunnel_address};
 use shoal_types::{HostId, HostName, NetworkId};
 
 use super::owner::{Agent, Goal};
-
-/// What every list of this version must say.
-pub(crate) const IN_CLEAR: &str =
-    "Traffic between hosts is not encrypted in this version: whoever can read the underlay can read it.";
 
 impl Agent {
     pub(crate) async fn status(&mut self) -> Status {
@@ -48,13 +46,7 @@ impl Agent {
                 advertise: local.addresses.clone(),
                 peers: count(connected),
             },
-            tunnel: TunnelInfo {
-                device: local.tunnel.name.clone(),
-                port: local.tunnel.port,
-                up: self.applied.tunnel.is_some(),
-                encryption: Encryption::Off,
-                encryption_note: IN_CLEAR.into(),
-            },
+            tunnel: self.tunnel_info(),
             docker: Docker {
                 socket: settings.docker_socket.clone(),
                 reachable: self.engine.is_some(),
@@ -126,20 +118,66 @@ impl Agent {
             Some(PeerStatus { last_error: Some(why), .. }) => Reach::Unreachable { why: why.clone() },
             _ => Reach::Unknown,
         };
-        let tunnel = self.paths.get(&host.id).map_or(Reach::Unknown, |path| super::probe::reach(path, host));
+        let end = self.fabric.tunnels().of(host.id).into_iter().find(|end| end.serving);
+        let wireguard = end.as_ref().and_then(|end| self.host_tunnel(host.id, end));
+        let own = self.fabric.tunnels().serving().filter(|_| state == HostState::This);
+        let tunnel_port = end.map(|end| end.port).or(own.map(Own::port));
+        let reach = |path| super::probe::reach(path, host, tunnel_port.unwrap_or_default());
+        let tunnel = self.paths.get(&host.id).map_or(Reach::Unknown, reach);
         Host {
             id: host.id,
             name: host.fact.name.clone(),
             addresses: host.fact.addresses.clone(),
             quic_port: host.fact.quic_port,
-            tunnel_port: host.fact.tunnel_port,
+            tunnel_port,
             state,
             version: host.fact.version.clone(),
             path_mtu: host.path_mtu,
             quic,
             tunnel,
+            wireguard,
             rtt_us: peer.and_then(|peer| peer.rtt).and_then(|rtt| u64::try_from(rtt.as_micros()).ok()),
             last_seen_ms: host.heard.and_then(|heard| u64::try_from(now.since(heard).as_millis()).ok()),
+        }
+    }
+
+    fn host_tunnel(&self, host: HostId, end: &OtherEnd) -> Option<HostTunnel> {
+        let status = self.fabric.tunnels().status(host, self.parts.clock.now())?;
+        Some(HostTunnel {
+            key: end.key.to_string(),
+            endpoint: status.endpoint,
+            last_handshake_s: status.handshake.map(|age| age.as_secs()),
+            received_bytes: status.received_bytes,
+            sent_bytes: status.sent_bytes,
+        })
+    }
+
+    fn tunnel_info(&self) -> TunnelInfo {
+        let (tunnels, applied) = (self.fabric.tunnels(), &self.applied.tunnels);
+        let wall = self.parts.clock.wall();
+        let encrypted = tunnels.serving().zip(self.fabric.sending_device()).map(|(end, device)| EncryptedEnd {
+            port: end.port(),
+            address: tunnel_address(self.fabric.me(), end.generation),
+            by: match end.making.backend {
+                Backend::Kernel => Encrypter::Kernel,
+                Backend::UserSpace => Encrypter::UserSpace,
+            },
+            key: end.keys.key.to_string(),
+            key_age_s: wall.since(end.made).as_secs(),
+            up: applied.contains_key(&device),
+            device,
+        });
+        let planned = self.view().tunnels;
+        let clear = planned.into_iter().find_map(|(device, tunnel)| match tunnel {
+            Tunnel::Clear { port } => Some(ClearDevice { port, up: applied.contains_key(&device), device }),
+            Tunnel::Encrypted(_) => None,
+        });
+        let in_clear = self.fabric.networks().catalog().iter().filter(|(_, spec)| is_in_clear(spec));
+        TunnelInfo {
+            encrypted,
+            key_changing: tunnels.own().count() > 1,
+            clear,
+            clear_networks: in_clear.map(|(_, spec)| spec.name.clone()).collect(),
         }
     }
 
@@ -170,7 +208,7 @@ impl Agent {
             labels: spec.labels.clone(),
             options: spec.options.clone(),
             creator: networks.host_name(spec.creator),
-            encryption: Encryption::Off,
+            encryption: if is_in_clear(spec) { Encryption::Off } else { Encryption::On },
             endpoints_local: count(local),
             endpoints_total: count(local + remote),
             absent_on: off.filter_map(|(host, _)| networks.host_name(host).parse().ok()).collect(),

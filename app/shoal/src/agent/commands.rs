@@ -65,6 +65,7 @@ impl Agent {
             Command::Token { ttl_s } => self.token(ttl_s).await,
             Command::Leave => self.leave().await,
             Command::Forget { host } => self.forget(&host).await,
+            Command::RotateKey => self.rotate_key().await,
             Command::Status => Ok(self.status().await.into()),
             Command::Hosts => Ok(self.hosts().into()),
             Command::NetworkList => Ok(self.network_list().into()),
@@ -108,6 +109,12 @@ impl Agent {
         self.parts.store.write(&[secrets::drop_root()]).map_err(Failure::internal)?;
         self.paths.clear();
         self.probe();
+        Ok(Notices::default().into())
+    }
+
+    async fn rotate_key(&mut self) -> Result<Answer, Failure> {
+        let effects = self.fabric.rotate_keys(self.at()).map_err(Failure::conflict)?;
+        self.perform(effects).await.map_err(Failure::internal)?;
         Ok(Notices::default().into())
     }
 
@@ -198,7 +205,7 @@ impl Agent {
             name: local.name.clone(),
             addresses: advertise,
             quic_port: local.quic_port,
-            tunnel_port: local.tunnel.port,
+            vxlan_port: local.tunnels.clear_port,
             version: local.version.clone(),
         };
         let (transport, inputs) = (self.parts.transport.clone(), self.parts.inputs.clone());
@@ -244,9 +251,9 @@ impl Agent {
             name: local.name.clone(),
             addresses: local.addresses.clone(),
             quic_port: local.quic_port,
-            tunnel_port: local.tunnel.port,
+            wireguard_port: local.tunnels.making.port,
             hosts: u32::try_from(self.fabric.hosts().len()).unwrap_or(u32::MAX),
-            notices: vec![super::answers::IN_CLEAR.into()],
+            notices: Vec::new(),
         }
     }
 

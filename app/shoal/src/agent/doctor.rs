@@ -84,6 +84,7 @@ impl Agent {
         for host in self.hosts().into_iter().filter(|host| host.state != HostState::This) {
             let address = host.addresses.first().map(ToString::to_string).unwrap_or_default();
             let ports = |port: u16| format!("{} UDP port {port}", host.name);
+            let tunnel_port = host.tunnel_port.unwrap_or_default();
             if host.state == HostState::Down {
                 let finding = format!("Host {} ({address}) is not heard.", host.name);
                 let mend = format!(
@@ -103,14 +104,14 @@ impl Agent {
             });
             checks.push(match (&host.tunnel, host.path_mtu) {
                 (Reach::Unreachable { why }, _) => {
-                    wrong(ports(host.tunnel_port), sentence(why), open(host.tunnel_port))
+                    wrong(ports(tunnel_port), sentence(why), open(tunnel_port))
                 }
                 (Reach::Ok, Some(mtu)) => right(
-                    ports(host.tunnel_port),
+                    ports(tunnel_port),
                     format!("Packets of up to {mtu} bytes pass through the tunnel."),
                 ),
                 (Reach::Ok | Reach::Unknown, _) => {
-                    right(ports(host.tunnel_port), "The path is still being measured.".into())
+                    right(ports(tunnel_port), "The path is still being measured.".into())
                 }
             });
         }

@@ -49,9 +49,8 @@ const BULK_AT_ONCE: usize = 8;
 pub(crate) use shoal_paths::Path;
 
 /// The same for the operator.
-pub(crate) fn reach(path: &Path, host: &HostSummary) -> Reach {
+pub(crate) fn reach(path: &Path, host: &HostSummary, port: u16) -> Reach {
     let address = host.fact.addresses.first().map(ToString::to_string).unwrap_or_default();
-    let port = host.fact.tunnel_port;
     match path {
         Path { tried: false, .. } => Reach::Unknown,
         Path { mtu: None, .. } => Reach::Unreachable {

@@ -57,6 +57,8 @@ pub(crate) enum Typed {
         /// Its name, its id, or the first digits of its id
         host: String,
     },
+    /// Give this host a new key for encrypted tunnels, without losing a packet
+    RotateKey,
     /// Show this host at a glance: fabric, ports, Docker, settings, losses
     Status(List),
     /// List the hosts of the fabric
@@ -152,6 +154,9 @@ pub(crate) struct NetworkCreate {
     /// No way out of the network
     #[arg(long)]
     pub(crate) internal: bool,
+    /// Send its packets between hosts in clear: whoever can read the underlay can read them
+    #[arg(long)]
+    pub(crate) plaintext: bool,
     /// Set a label
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse::pair)]
     pub(crate) label: Vec<(String, String)>,

@@ -18,7 +18,7 @@ pub(super) async fn run(format: Format, session: &mut Session<'_>) -> Result<Exi
 
 /// A table, then a sentence for each port that does not answer.
 pub(super) fn text(hosts: &[Host], style: Style) -> String {
-    let heads = ["NAME", "ID", "ADDRESS", "STATE", "QUIC", "TUNNEL", ">PATH MTU", ">RTT", ">SEEN", "VERSION"];
+    let heads = ["NAME", "ID", "ADDRESS", "STATE", "QUIC", "TUNNEL", "HANDSHAKE", ">PATH MTU", ">RTT", ">SEEN", "VERSION"];
     let mut table = Table::new(heads);
     for host in hosts {
         table.toned_row(tone(host), row(host));
@@ -43,7 +43,7 @@ pub(super) fn troubles(host: &Host) -> Vec<String> {
     [&host.quic, &host.tunnel].into_iter().filter_map(why).collect()
 }
 
-fn row(host: &Host) -> [String; 10] {
+fn row(host: &Host) -> [String; 11] {
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let seen = host.last_seen_ms.filter(|_| host.state != HostState::This);
     [
@@ -53,6 +53,7 @@ fn row(host: &Host) -> [String; 10] {
         state(host.state).to_owned(),
         reach(host, &host.quic),
         reach(host, &host.tunnel),
+        or_dash(host.wireguard.as_ref().and_then(|it| it.last_handshake_s).map(|age| human::ago(age * 1_000))),
         or_dash(host.path_mtu.map(|mtu| mtu.to_string())),
         or_dash(host.rtt_us.map(|rtt| human::duration(Duration::from_micros(rtt)))),
         or_dash(seen.map(human::ago)),

@@ -17,10 +17,10 @@ pub(super) async fn run(args: Init, session: &mut Session<'_>) -> Result<Exit, C
 }
 
 fn text(joined: &Joined) -> String {
-    let Joined { fabric, host, name, quic_port, tunnel_port, addresses, .. } = joined;
+    let Joined { fabric, host, name, quic_port, wireguard_port, addresses, .. } = joined;
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     format!(
-        "Started fabric {fabric}.\nThis host is {name} ({}), reached at {}, UDP ports {quic_port} and {tunnel_port}.\n",
+        "Started fabric {fabric}.\nThis host is {name} ({}), reached at {}, UDP ports {quic_port} and {wireguard_port}.\n",
         host.short(),
         addresses.join(", "),
     )

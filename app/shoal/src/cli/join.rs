@@ -90,7 +90,7 @@ fn text(others: &[Host], style: Style) -> String {
             host.name.to_string(),
             human::list(host.addresses.iter().map(ToString::to_string)),
             port(host.quic_port, &host.quic),
-            port(host.tunnel_port, &host.tunnel),
+            host.tunnel_port.map_or_else(|| "-".to_owned(), |number| port(number, &host.tunnel)),
             host.path_mtu.map_or_else(|| "-".to_owned(), |mtu| mtu.to_string()),
         ]);
     }

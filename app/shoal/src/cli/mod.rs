@@ -20,7 +20,8 @@ mod init;
 mod join;
 mod leave;
 mod network;
-mod parse;
+pub(crate) mod parse;
+mod rotate_key;
 mod session;
 mod status;
 mod token;
@@ -84,6 +85,7 @@ async fn ask(typed: Typed, global: &Global, output: &Output) -> Result<Exit, Com
         Typed::Join(args) => join::run(args, &mut session).await,
         Typed::Leave => leave::run(&mut session).await,
         Typed::Forget { host } => forget::run(host, &mut session).await,
+        Typed::RotateKey => rotate_key::run(&mut session).await,
         Typed::Status(list) => status::run(list.output, &mut session).await,
         Typed::Hosts(list) => hosts::run(list.output, &mut session).await,
         Typed::Network(command) => network::run(command, &mut session).await,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shoal_api::{Command, Docker, Encryption, Setting, Status, TransportInfo, TunnelInfo};
+use shoal_api::{Encrypter, Command, Docker, Setting, Status, TransportInfo, TunnelInfo};
 
 use super::Exit;
 use super::error::CommandError;
@@ -62,13 +62,28 @@ fn transport(transport: &TransportInfo) -> String {
 }
 
 fn tunnel(tunnel: &TunnelInfo) -> String {
-    let state = if tunnel.up { "up" } else { "not made" };
-    format!("{}, UDP port {}, {state}", tunnel.device, tunnel.port)
+    let state = |up| if up { "up" } else { "not made" };
+    let Some(end) = &tunnel.encrypted else { return "none".to_owned() };
+    let by = match end.by {
+        Encrypter::Kernel => "the kernel's WireGuard",
+        Encrypter::UserSpace => "WireGuard in user space",
+    };
+    let clear = tunnel.clear.as_ref().map(|it| format!("; {} in clear, UDP port {}, {}", it.device, it.port, state(it.up)));
+    format!("{}, {by}, UDP port {}, {}{}", end.device, end.port, state(end.up), clear.unwrap_or_default())
 }
 
 fn encryption(tunnel: &TunnelInfo, style: Style) -> String {
-    let Encryption::Off = tunnel.encryption;
-    format!("{}: {}", style.paint(Tone::Doubtful, "off"), tunnel.encryption_note)
+    let key = tunnel.encrypted.as_ref().map(|end| {
+        let changing = if tunnel.key_changing { ", which is being changed" } else { "" };
+        format!("; this host's key is {} old{changing}", human::duration(Duration::from_secs(end.key_age_s)))
+    });
+    let key = key.unwrap_or_default();
+    if tunnel.clear_networks.is_empty() {
+        return format!("on for every network{key}");
+    }
+    let names = human::list(tunnel.clear_networks.iter().map(ToString::to_string));
+    let off = style.paint(Tone::Doubtful, &format!("off for {names}, as asked"));
+    format!("{off}; on for every other network{key}")
 }
 
 fn docker(docker: &Docker, style: Style) -> String {

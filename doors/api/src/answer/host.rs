@@ -1,6 +1,6 @@
 //! Hosts, and how this one joins them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use shoal_types::{FabricId, HostId, HostName, WallTime};
@@ -18,8 +18,8 @@ pub struct Joined {
     pub addresses: Vec<IpAddr>,
     /// UDP port of QUIC.
     pub quic_port: u16,
-    /// UDP port of the tunnel.
-    pub tunnel_port: u16,
+    /// UDP port of the encrypted tunnel.
+    pub wireguard_port: u16,
     /// Hosts of the fabric, this one included.
     pub hosts: u32,
     /// Sentences that the user should read.
@@ -51,8 +51,8 @@ pub struct Host {
     pub addresses: Vec<IpAddr>,
     /// UDP port of QUIC.
     pub quic_port: u16,
-    /// UDP port of the tunnel.
-    pub tunnel_port: u16,
+    /// UDP port of its encrypted tunnel; `None` until it has said so.
+    pub tunnel_port: Option<u16>,
     /// Whether it lives.
     pub state: HostState,
     /// Its software's version.
@@ -61,12 +61,29 @@ pub struct Host {
     pub path_mtu: Option<u16>,
     /// Whether its QUIC port answers.
     pub quic: Reach,
-    /// Whether its tunnel port answers.
+    /// Whether packets pass through the encrypted tunnel.
     pub tunnel: Reach,
+    /// The encrypted tunnel to it; `None` for this host, and until both have an end.
+    pub wireguard: Option<HostTunnel>,
     /// Round trip over QUIC, microseconds.
     pub rtt_us: Option<u64>,
     /// How long ago anything was heard from it, milliseconds; `None`: never since this agent started.
     pub last_seen_ms: Option<u64>,
+}
+
+/// The encrypted tunnel between this host and another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostTunnel {
+    /// The other host's public key, as `wg` writes it.
+    pub key: String,
+    /// Where the other host was heard from last, or is looked for.
+    pub endpoint: Option<SocketAddr>,
+    /// How long ago the last handshake was completed, seconds; `None`: there was none.
+    pub last_handshake_s: Option<u64>,
+    /// Bytes received and found genuine since the tunnel was made, WireGuard's headers included.
+    pub received_bytes: u64,
+    /// Bytes sent, likewise.
+    pub sent_bytes: u64,
 }
 
 /// Whether a host lives, by membership.

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::Failure;
 
 pub use endpoint::{AddressRange, AddressShare, Endpoint, Endpoints, Traffic};
-pub use host::{Host, HostState, Joined, Reach, Token};
+pub use host::{Host, HostState, HostTunnel, Joined, Reach, Token};
 pub use network::{Here, Network, Subnet};
 pub use status::{
-    Check, Docker, Doctor, Encryption, EndpointCounts, FabricInfo, NetworkCount, Notices, Setting,
+    Check, ClearDevice, Docker, Doctor, Encrypter, EncryptedEnd, Encryption, EndpointCounts, FabricInfo, NetworkCount, Notices, Setting,
     SettingSource, Status, ThisHost, TransportInfo, TunnelInfo, Version,
 };
 

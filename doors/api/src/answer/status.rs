@@ -1,11 +1,11 @@
 //! The host at a glance, and what `doctor` found.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use shoal_types::{FabricId, HostId, HostName, LinkName};
+use shoal_types::{FabricId, HostId, HostName, LinkName, NetworkName};
 
 /// The host at a glance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub struct Status {
     pub fabric: Option<FabricInfo>,
     /// QUIC between agents.
     pub transport: TransportInfo,
-    /// The device that carries containers' packets between hosts.
+    /// How containers' packets travel between hosts.
     pub tunnel: TunnelInfo,
     /// The container engine.
     pub docker: Docker,
@@ -67,26 +67,66 @@ pub struct TransportInfo {
     pub peers: u32,
 }
 
-/// The tunnel device.
+/// How packets travel between hosts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TunnelInfo {
+    /// The encrypted tunnel's end through which this host sends; `None` while it has none: then nothing leaves.
+    pub encrypted: Option<EncryptedEnd>,
+    /// Whether this host's key gives way to another just now.
+    pub key_changing: bool,
+    /// The device for networks in clear; `None`: there is no such network.
+    pub clear: Option<ClearDevice>,
+    /// The networks whose packets travel between hosts in clear, as they were asked for.
+    pub clear_networks: Vec<NetworkName>,
+}
+
+/// This host's end of the encrypted tunnel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncryptedEnd {
+    /// Its network device.
+    pub device: LinkName,
+    /// Its UDP port on the underlay.
+    pub port: u16,
+    /// Its address inside the tunnel.
+    pub address: Ipv4Addr,
+    /// Who encrypts.
+    pub by: Encrypter,
+    /// The public key, as `wg` writes it.
+    pub key: String,
+    /// How old the key is, seconds.
+    pub key_age_s: u64,
+    /// Whether it is in place.
+    pub up: bool,
+}
+
+/// Who encrypts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encrypter {
+    /// The kernel's WireGuard.
+    Kernel,
+    /// A process of Shoal's: the kernel has no WireGuard, or may not use it.
+    UserSpace,
+}
+
+/// The device for networks in clear.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClearDevice {
     /// Its name.
     pub device: LinkName,
     /// Its UDP port.
     pub port: u16,
-    /// Whether the kernel has it; it has none while the host belongs to no fabric.
+    /// Whether it is in place.
     pub up: bool,
-    /// Whether traffic between hosts is encrypted.
-    pub encryption: Encryption,
-    /// What that means, one sentence.
-    pub encryption_note: String,
 }
 
-/// Whether traffic is encrypted.
+/// Whether a network is encrypted between hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encryption {
-    /// It is not: whoever can read the underlay can read it.
+    /// It is.
+    On,
+    /// It is not, by request: whoever can read the underlay can read it.
     Off,
 }
 

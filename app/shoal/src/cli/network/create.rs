@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use shoal_api::{Command, Network, NetworkCreate, SubnetRequest};
+use shoal_networks::{ENCRYPTION_OFF, ENCRYPTION_OPTION};
 use shoal_types::IpNet;
 
 use super::{CommandError, Exit, Session};
@@ -42,13 +43,20 @@ fn request(args: args::NetworkCreate) -> Result<NetworkCreate, String> {
             return Err(format!("\"{name}\" is given two addresses in the subnet {}", subnet.prefix));
         }
     }
+    let mut options: BTreeMap<String, String> = args.opt.into_iter().collect();
+    if args.plaintext {
+        let wanted = options.insert(ENCRYPTION_OPTION.to_owned(), ENCRYPTION_OFF.to_owned());
+        if let Some(other) = wanted.filter(|value| value != ENCRYPTION_OFF) {
+            return Err(format!("--plaintext contradicts the option {ENCRYPTION_OPTION}={other}"));
+        }
+    }
     Ok(NetworkCreate {
         name: args.name,
         subnets,
         ipv6: args.ipv6,
         internal: args.internal,
         labels: args.label.into_iter().collect(),
-        options: args.opt.into_iter().collect(),
+        options,
     })
 }
 
@@ -97,6 +105,15 @@ mod tests {
         assert!(request.ipv6 && request.internal);
         assert_eq!(request.labels, [("a".into(), "b".into()), ("c".into(), String::new())].into());
         assert_eq!(request.options, [("x".into(), "y".into())].into());
+    }
+
+    #[test]
+    fn plaintext_is_an_option_that_must_not_be_contradicted() {
+        let expected: BTreeMap<String, String> = [("shoal.encryption".into(), "off".into())].into();
+        assert_eq!(typed("shop --plaintext").unwrap().options, expected);
+        assert_eq!(typed("shop --plaintext -o shoal.encryption=off").unwrap().options, expected);
+        let refused = typed("shop --plaintext -o shoal.encryption=on");
+        assert_eq!(refused, Err("--plaintext contradicts the option shoal.encryption=on".into()));
     }
 
     #[test]

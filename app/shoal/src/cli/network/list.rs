@@ -1,6 +1,6 @@
 //! `shoal network list`
 
-use shoal_api::{Command, Here, Network};
+use shoal_api::{Command, Encryption, Here, Network};
 
 use super::{CommandError, Exit, Session};
 use crate::output::{Format, Style, Table, Tone, human};
@@ -28,7 +28,6 @@ fn text(networks: &[Network], style: Style) -> String {
 }
 
 fn row(network: &Network) -> [String; 9] {
-    let shoal_api::Encryption::Off = network.encryption;
     [
         network.name.to_string(),
         network.vni.to_string(),
@@ -36,10 +35,17 @@ fn row(network: &Network) -> [String; 9] {
         human::list(network.subnets.iter().map(|subnet| subnet.gateway.to_string())),
         format!("{} of {}", network.endpoints_local, network.endpoints_total),
         if network.internal { "yes" } else { "no" }.to_owned(),
-        "no".to_owned(),
+        encrypted(network).to_owned(),
         network.creator.clone(),
         state(network).to_owned(),
     ]
+}
+
+fn encrypted(network: &Network) -> &'static str {
+    match network.encryption {
+        Encryption::On => "yes",
+        Encryption::Off => "no",
+    }
 }
 
 fn state(network: &Network) -> &'static str {
