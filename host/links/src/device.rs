@@ -38,7 +38,17 @@ pub enum Kind {
         port: u16,
         /// Outer addresses and network come with each packet (collect metadata).
         is_external: bool,
+        /// The namespace that its socket lies in, by this namespace's number for it; `None`: this one.
+        socket_in: Option<i32>,
     },
+    /// A TAP device.
+    Tap {
+        /// It outlives the process that reads from it, speaks of checksums and segments left to do (`IFF_VNET_HDR`), has
+        /// no other header of its own and may have several queues: as a process of Shoal's wants it.
+        is_whole: bool,
+    },
+    /// A WireGuard device.
+    WireGuard,
     /// Anything else.
     Other,
 }

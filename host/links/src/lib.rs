@@ -7,6 +7,7 @@
 //! calls block, for a fraction of a millisecond each; within an async runtime call them where blocking is allowed.
 
 mod device;
+mod inside;
 mod namespace;
 mod netlink;
 mod survey;
@@ -22,7 +23,7 @@ pub use device::{Device, Kind};
 pub use namespace::Namespace;
 use netlink::Netlink;
 pub use survey::{Survey, SurveyedLink, survey};
-pub use tunnel::{TunnelOptions, Tunnels};
+pub use tunnel::{TunnelOptions, Tunnels, foreign};
 
 /// The device group (`ip link show group`) that marks devices as Shoal's: "shoa" in ASCII. A group is set in the very
 /// call that makes a device, which an alias is not.

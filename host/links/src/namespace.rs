@@ -1,6 +1,6 @@
-//! A network namespace of the agent's own, for the inner end of its probe link.
+//! Network namespaces of the agent's own: for the inner end of its probe link, and for what encrypts.
 //!
-//! It is kept alive by a bind mount, so that it outlives the agent: links in it stay when the agent is killed.
+//! Each is kept alive by a bind mount, so that it outlives the agent: links in it stay when the agent is killed.
 
 use std::fs::File;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use netlink_packet_route::address::{AddressHeaderFlags, AddressMessage};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use shoal_ports::KernelError;
 use shoal_types::LinkName;
@@ -47,7 +47,35 @@ impl Namespace {
         Self::open(path).ok_or_else(|| failed("it is not a network namespace after it was made".into()))
     }
 
-    fn open(path: &Path) -> Option<Self> {
+    /// Takes away what keeps a namespace alive: with nobody in it, it ends soon, and its devices with it. Does nothing if
+    /// there is none.
+    pub(crate) fn remove(path: &Path) -> Result<(), KernelError> {
+        let failed = |reason: String| KernelError {
+            action: "remove network namespace".into(),
+            object: path.display().to_string(),
+            reason,
+        };
+        loop {
+            match umount2(path, MntFlags::MNT_DETACH) {
+                Ok(()) => {}
+                // Nothing is mounted there, any more or at all.
+                Err(nix::Error::EINVAL | nix::Error::ENOENT) => break,
+                Err(errno) => return Err(failed(errno.desc().into())),
+            }
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// The namespace itself. Whoever holds it keeps the namespace alive.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The namespace that is mounted at a path.
+    pub(crate) fn open(path: &Path) -> Option<Self> {
         let file = File::open(path).ok()?;
         // Entering tells whether the file is a namespace at all: it is a plain one after a reboot.
         let copy = file.try_clone().ok()?;

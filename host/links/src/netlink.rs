@@ -2,10 +2,11 @@
 
 use futures_util::TryStreamExt;
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkFlags,
-    LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoData, InfoKind, InfoTun, InfoVxlan, LinkAttribute,
+    LinkFlags, LinkInfo, LinkMessage,
 };
 use rtnetlink::LinkUnspec;
+use rtnetlink::packet_core::Nla;
 use shoal_ports::KernelError;
 use shoal_types::{LinkName, MacAddr};
 use tokio::runtime::Runtime;
@@ -14,8 +15,8 @@ use crate::{ALIAS, Device, GROUP, Kind};
 
 /// A netlink socket of one network namespace, and what drives it.
 pub(crate) struct Netlink {
-    runtime: Runtime,
-    handle: rtnetlink::Handle,
+    pub(crate) runtime: Runtime,
+    pub(crate) handle: rtnetlink::Handle,
 }
 
 impl Netlink {
@@ -31,6 +32,7 @@ impl Netlink {
         Ok(Self { runtime, handle })
     }
 
+    /// Every device, whoever made it.
     pub(crate) fn list(&self) -> Result<Vec<Device>, KernelError> {
         let messages = self.handle.link().get().execute().try_collect::<Vec<_>>();
         let messages = self.runtime.block_on(messages).map_err(|e| refused("list", "links", reason(&e)))?;
@@ -151,11 +153,54 @@ fn kind(attributes: &[LinkAttribute]) -> Kind {
     if infos.contains(&LinkInfo::Kind(InfoKind::Veth)) {
         return pair(attributes);
     }
+    if infos.contains(&LinkInfo::Kind(InfoKind::Wireguard)) {
+        return Kind::WireGuard;
+    }
+    if infos.contains(&LinkInfo::Kind(InfoKind::Tun)) {
+        return tap(infos);
+    }
     let vxlan = infos.iter().find_map(|info| match info {
         LinkInfo::Data(InfoData::Vxlan(settings)) => Some(settings),
         _ => None,
     });
-    vxlan.map_or(Kind::Other, |settings| tunnel(settings))
+    vxlan.map_or(Kind::Other, |settings| tunnel(settings, namespace(attributes)))
+}
+
+/// Number of the namespace that holds the other half of a device, if that is not this one.
+fn namespace(attributes: &[LinkAttribute]) -> Option<i32> {
+    attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkNetNsId(id) => Some(*id),
+        _ => None,
+    })
+}
+
+/// A TAP device is whole with these values of `IFLA_TUN_*`, by their numbers in `linux/if_link.h`.
+fn tap(infos: &[LinkInfo]) -> Kind {
+    const TYPE: (u16, u8) = (3, 2);
+    const PI: (u16, u8) = (4, 0);
+    const VNET_HDR: (u16, u8) = (5, 1);
+    const PERSIST: (u16, u8) = (6, 1);
+    const MULTI_QUEUE: (u16, u8) = (7, 1);
+    let settings: Vec<(u16, u8)> = infos.iter().flat_map(tun_settings).collect();
+    if !settings.contains(&TYPE) {
+        return Kind::Other;
+    }
+    let is_whole = [PI, VNET_HDR, PERSIST, MULTI_QUEUE].iter().all(|wanted| settings.contains(wanted));
+    Kind::Tap { is_whole }
+}
+
+/// Settings of one byte: number and value.
+fn tun_settings(info: &LinkInfo) -> Vec<(u16, u8)> {
+    let LinkInfo::Data(InfoData::Tun(settings)) = info else {
+        return Vec::new();
+    };
+    let of_one_byte = settings.iter().filter(|setting| setting.value_len() == 1);
+    let read = |setting: &InfoTun| {
+        let mut value = [0];
+        setting.emit_value(&mut value);
+        (setting.kind(), value[0])
+    };
+    of_one_byte.map(read).collect()
 }
 
 fn pair(attributes: &[LinkAttribute]) -> Kind {
@@ -163,7 +208,7 @@ fn pair(attributes: &[LinkAttribute]) -> Kind {
         LinkAttribute::IfAlias(alias) => alias.strip_prefix(ALIAS)?.parse().ok(),
         _ => None,
     });
-    let is_elsewhere = attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
+    let is_elsewhere = namespace(attributes).is_some();
     let inner_index = attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Link(index) if !is_elsewhere => Some(*index),
         _ => None,
@@ -171,20 +216,20 @@ fn pair(attributes: &[LinkAttribute]) -> Kind {
     Kind::Pair { inner_name, inner_index }
 }
 
-fn tunnel(settings: &[InfoVxlan]) -> Kind {
+fn tunnel(settings: &[InfoVxlan], socket_in: Option<i32>) -> Kind {
     let port = settings.iter().find_map(|setting| match setting {
         InfoVxlan::Port(port) => Some(*port),
         _ => None,
     });
     let is_external = settings.contains(&InfoVxlan::CollectMetadata(true));
-    Kind::Tunnel { port: port.unwrap_or_default(), is_external }
+    Kind::Tunnel { port: port.unwrap_or_default(), is_external, socket_in }
 }
 
-fn refused(action: &str, object: &str, reason: String) -> KernelError {
+pub(crate) fn refused(action: &str, object: &str, reason: String) -> KernelError {
     KernelError { action: action.to_owned(), object: object.to_owned(), reason }
 }
 
-fn errno(error: &rtnetlink::Error) -> Option<nix::Error> {
+pub(crate) fn errno(error: &rtnetlink::Error) -> Option<nix::Error> {
     match error {
         rtnetlink::Error::NetlinkError(message) => Some(nix::Error::from_raw(-message.raw_code())),
         _ => None,
@@ -192,6 +237,6 @@ fn errno(error: &rtnetlink::Error) -> Option<nix::Error> {
 }
 
 /// The kernel's reason in its usual words; netlink's library gives a number.
-fn reason(error: &rtnetlink::Error) -> String {
+pub(crate) fn reason(error: &rtnetlink::Error) -> String {
     errno(error).map_or_else(|| error.to_string(), |errno| errno.desc().to_owned())
 }

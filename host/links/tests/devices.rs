@@ -3,7 +3,7 @@
 
 use nix::sched::{CloneFlags, unshare};
 use shoal_links::{Kind, Links};
-use shoal_plan::{Link, LinkSources, Tunnel};
+use shoal_plan::{Link, LinkSources};
 use shoal_types::{LinkName, MacAddr, Vni};
 
 /// Runs with the devices of a new namespace, which ends with its thread.
@@ -26,6 +26,7 @@ fn link() -> Link {
         mac: MacAddr::new([2, 0, 0, 0, 0, 9]),
         mtu: 1370,
         vni: Vni::PROBE,
+        in_clear: false,
         sources: LinkSources::default(),
     }
 }
@@ -55,16 +56,6 @@ fn a_device_comes_up_only_when_told_and_makes_no_address() {
         assert!(!addresses.contains("dp-out"), "{addresses}");
         links.set_down(&made).unwrap();
         assert!(!links.find(&name("dp-out")).unwrap().unwrap().is_up);
-    });
-}
-
-#[test]
-fn a_tunnel_takes_its_addresses_from_each_packet() {
-    in_a_new_namespace(|links| {
-        let mac = MacAddr::new([2, 0, 0, 0, 0, 8]);
-        let made = links.make_tunnel(&Tunnel { name: name("dp-vx"), port: 4790 }, mac).unwrap();
-        assert_eq!(made.kind, Kind::Tunnel { port: 4790, is_external: true });
-        assert_eq!((made.mac, made.mtu, made.is_up, made.is_ours), (mac, 65_000, false, true));
     });
 }
 

@@ -7,15 +7,40 @@
 //!   there is `wg0`, whose socket in turn lies on the host. Without `wg0`, or without the namespace, there is no way out.
 //! - With WireGuard in user space it is a TAP device, and a process reads from it.
 
+mod engine;
+mod genl;
+mod kernel;
+mod settings;
+mod tap;
+mod uapi;
+mod user;
+mod vxlan;
+mod wg_netlink;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
-use shoal_plan::{Tunnel, WireGuardPeer};
+use nix::sched::{CloneFlags, setns};
+use shoal_plan::{Backend, Tunnel, WireGuardPeer};
 use shoal_ports::{KernelError, WireGuardStatus};
 use shoal_types::{LinkName, MacAddr, WireGuardKey};
 
-use crate::{Device, Links};
+use crate::netlink::refused;
+use crate::{Device, Kind, Links};
+use settings::{Settings, Step, steps};
+use user::Children;
+
+/// Parsers of what others say, for whoever tests them with any bytes.
+pub mod foreign {
+    pub use super::settings::{PeerSettings, Settings};
+    pub use super::uapi::parse as parse_engine_answer;
+    pub use super::wg_netlink::parse as parse_kernel_answer;
+}
 
 /// Where tunnels keep what is no device, and how the process of the user-space kind is started.
 #[derive(Debug, Clone)]
@@ -27,53 +52,86 @@ pub struct TunnelOptions {
 }
 
 /// The tunnels of the network namespace of the thread that opened it.
+#[derive(Debug)]
 pub struct Tunnels {
     options: TunnelOptions,
+    home: File,
+    children: Mutex<Children>,
 }
 
 impl Tunnels {
-    /// Makes the folder.
+    /// Takes the calling thread's network namespace as the host's, and makes the folder.
     ///
     /// # Errors
     /// The folder cannot be made.
     pub fn open(options: TunnelOptions) -> Result<Self, KernelError> {
-        std::fs::create_dir_all(&options.run_dir).map_err(|error| KernelError {
-            action: "make folder".into(),
-            object: options.run_dir.display().to_string(),
-            reason: error.to_string(),
-        })?;
-        Ok(Self { options })
+        let object = options.run_dir.display().to_string();
+        let failed = |action: &str, error: std::io::Error| refused(action, &object, error.to_string());
+        std::fs::create_dir_all(&options.run_dir).map_err(|error| failed("make folder", error))?;
+        let home = File::open("/proc/thread-self/ns/net");
+        let home = home.map_err(|error| failed("open the network namespace for", error))?;
+        Ok(Self { options, home, children: Mutex::default() })
     }
 
     /// Makes a tunnel, or sets right what is there. A device that it makes is left down. What was made by half, whenever
-    /// that was interrupted, is completed.
+    /// that was interrupted, is completed. Other ends are kept unless the tunnel is of another kind than before.
     ///
     /// # Errors
     /// The kernel's reason, or the engine's.
     pub fn make(
         &self,
-        _links: &Links,
+        links: &Links,
         name: &LinkName,
-        _tunnel: &Tunnel,
-        _mac: MacAddr,
+        tunnel: &Tunnel,
+        mac: MacAddr,
     ) -> Result<Device, KernelError> {
-        Err(self.unknown(name))
+        let backend = tunnel.wireguard().map(|end| end.backend);
+        if backend != Some(Backend::Kernel) {
+            kernel::remove(&self.namespace(name))?;
+        }
+        if backend != Some(Backend::UserSpace) {
+            user::remove(&self.options, &mut self.children(), name)?;
+        }
+        match tunnel {
+            Tunnel::Clear { port } => {
+                vxlan::Wanted { name, mac, port: *port, behind: None, home: &self.home }.make(links)
+            }
+            Tunnel::Encrypted(end) => match end.backend {
+                Backend::Kernel => kernel::make(links, &self.home, &self.namespace(name), name, end, mac),
+                Backend::UserSpace => {
+                    let children = &mut self.children();
+                    user::make(links, &self.home, &self.options, children, name, end, mac)
+                }
+            },
+        }
     }
 
-    /// Reads a tunnel back in the plan's terms, or says in a few words what is wrong with it.
+    /// Reads a tunnel back in the plan's terms, or says in a few words what is wrong with it. Whether its device is up
+    /// and has a program is for others to say.
     ///
     /// # Errors
     /// It cannot be read at all.
-    pub fn read(&self, _links: &Links, device: &Device) -> Result<Result<Tunnel, String>, KernelError> {
-        Err(self.unknown(&device.name))
+    pub fn read(&self, links: &Links, device: &Device) -> Result<Result<Tunnel, String>, KernelError> {
+        match device.kind {
+            Kind::Tap { .. } => user::read(&self.options, &mut self.children(), device),
+            Kind::Tunnel { socket_in: None, port, .. } => {
+                Ok(vxlan::fault(device).map_or(Ok(Tunnel::Clear { port }), Err))
+            }
+            Kind::Tunnel { .. } => kernel::read(links, &self.namespace(&device.name), device),
+            _ => Ok(Err("is no tunnel".to_owned())),
+        }
     }
 
     /// Removes a tunnel's device, its namespace, its process. Does nothing if there is none.
     ///
     /// # Errors
     /// The kernel's reason.
-    pub fn remove(&self, _links: &Links, name: &LinkName) -> Result<(), KernelError> {
-        Err(self.unknown(name))
+    pub fn remove(&self, links: &Links, name: &LinkName) -> Result<(), KernelError> {
+        if let Some(device) = links.find(name)?.filter(|device| device.is_ours) {
+            links.remove(&device)?;
+        }
+        kernel::remove(&self.namespace(name))?;
+        user::remove(&self.options, &mut self.children(), name)
     }
 
     /// The other ends that an encrypted tunnel knows; none in clear. An end whose allowed addresses are not one single
@@ -84,9 +142,14 @@ impl Tunnels {
     pub fn peers(
         &self,
         name: &LinkName,
-        _tunnel: &Tunnel,
+        tunnel: &Tunnel,
     ) -> Result<BTreeMap<WireGuardKey, (WireGuardPeer, WireGuardStatus)>, KernelError> {
-        Err(self.unknown(name))
+        if tunnel.wireguard().is_none() {
+            return Ok(BTreeMap::new());
+        }
+        let now = SystemTime::now();
+        let settings = self.settings(name, tunnel)?;
+        Ok(settings.peers.into_iter().map(|(key, peer)| (key, peer.told(now))).collect())
     }
 
     /// Makes another end known, or sets it right. Without an endpoint in `peer` the endpoint stays as it is.
@@ -96,11 +159,12 @@ impl Tunnels {
     pub fn set_peer(
         &self,
         name: &LinkName,
-        _tunnel: &Tunnel,
-        _key: &WireGuardKey,
-        _peer: &WireGuardPeer,
+        tunnel: &Tunnel,
+        key: &WireGuardKey,
+        peer: &WireGuardPeer,
     ) -> Result<(), KernelError> {
-        Err(self.unknown(name))
+        let settings = self.settings(name, tunnel)?;
+        self.take(name, tunnel, &steps(key, peer, settings.peers.get(key)))
     }
 
     /// Forgets another end and its session keys. Does nothing if it is not known.
@@ -110,22 +174,58 @@ impl Tunnels {
     pub fn remove_peer(
         &self,
         name: &LinkName,
-        _tunnel: &Tunnel,
-        _key: &WireGuardKey,
+        tunnel: &Tunnel,
+        key: &WireGuardKey,
     ) -> Result<(), KernelError> {
-        Err(self.unknown(name))
+        self.take(name, tunnel, &[Step::Remove(*key)])
     }
 
-    /// Whether this kernel has WireGuard, found out by making a device and removing it.
+    /// Whether this kernel has WireGuard, found out by making a device in a namespace that ends at once.
     pub fn kernel_has_wireguard() -> bool {
-        false
+        kernel::is_there()
     }
 
-    fn unknown(&self, name: &LinkName) -> KernelError {
-        KernelError {
-            action: "handle tunnel".into(),
-            object: name.to_string(),
-            reason: format!("nothing is known of it in {}", self.options.run_dir.display()),
+    fn settings(&self, name: &LinkName, tunnel: &Tunnel) -> Result<Settings, KernelError> {
+        match backend(name, tunnel)? {
+            Backend::Kernel => kernel::settings(&self.namespace(name), name),
+            Backend::UserSpace => user::settings(&self.options, name),
         }
     }
+
+    fn take(&self, name: &LinkName, tunnel: &Tunnel, steps: &[Step]) -> Result<(), KernelError> {
+        match backend(name, tunnel)? {
+            Backend::Kernel => kernel::take(&self.namespace(name), name, steps),
+            Backend::UserSpace => user::take(&self.options, name, steps),
+        }
+    }
+
+    fn namespace(&self, name: &LinkName) -> PathBuf {
+        self.options.run_dir.join(format!("{name}.netns"))
+    }
+
+    fn children(&self) -> MutexGuard<'_, Children> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn backend(name: &LinkName, tunnel: &Tunnel) -> Result<Backend, KernelError> {
+    tunnel
+        .wireguard()
+        .map(|end| end.backend)
+        .ok_or_else(|| refused("find another end of", name.as_str(), "it is in clear".to_owned()))
+}
+
+/// Runs `work` on a thread in a network namespace.
+fn inside<T: Send>(
+    namespace: &File,
+    work: impl FnOnce() -> Result<T, KernelError> + Send,
+) -> Result<T, KernelError> {
+    let failed = |reason: &str| refused("enter", "the host's network namespace", reason.to_owned());
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            setns(namespace.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.desc()))?;
+            work()
+        });
+        thread.join().map_err(|_| failed("the thread in it ended"))?
+    })
 }
