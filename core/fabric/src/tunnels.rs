@@ -48,12 +48,17 @@ impl Fabric {
     }
 
     /// Takes what was read of this host's encrypted devices, by device and the other end's key.
-    pub fn tunnel_statuses(&mut self, statuses: BTreeMap<(LinkName, WireGuardKey), Status>, at: At) -> Vec<Effect> {
-        let devices: BTreeMap<LinkName, u32> = self.own_devices().map(|(name, end)| (name, end.generation)).collect();
-        let by_generation = statuses.into_iter().filter_map(|((device, key), status)| {
-            Some(((*devices.get(&device)?, key), status))
-        });
-        let changed = self.tunnels.observe(by_generation.collect(), at.now);
+    pub fn tunnel_statuses(
+        &mut self,
+        statuses: BTreeMap<(LinkName, WireGuardKey), Status>,
+        at: At,
+    ) -> Vec<Effect> {
+        let devices: BTreeMap<LinkName, u32> =
+            self.own_devices().map(|(name, end)| (name, end.generation)).collect();
+        let by_generation = statuses
+            .into_iter()
+            .filter_map(|((device, key), status)| Some(((*devices.get(&device)?, key), status)));
+        let changed = self.tunnels.observe(&by_generation.collect(), at.now);
         let mut effects = self.tick_tunnels(at);
         if changed {
             effects.push(Effect::ProjectSoon);
@@ -155,7 +160,8 @@ impl Fabric {
 
     /// Another host's ends, and how each of ours reaches them.
     pub(crate) fn end_views(&self, host: HostId, addresses: &[IpAddr], now: Moment) -> Vec<EndView> {
-        let usable: Vec<IpAddr> = addresses.iter().copied().filter(|address| self.has_family_of(*address)).collect();
+        let usable: Vec<IpAddr> =
+            addresses.iter().copied().filter(|address| self.has_family_of(*address)).collect();
         let contact = |end: &OtherEnd, own: &Own| {
             let endpoint = self.tunnels.endpoint(own.generation, host, end, &usable, now);
             let keepalive = self.tunnels.keepalive(own, end);

@@ -117,8 +117,11 @@ impl Fabric {
             view.tunnels = self.tunnel_devices();
             view.sending = self.sending_device();
         }
-        view.hosts =
-            member.hosts.iter().filter_map(|(id, fact)| Some((*id, self.host_view(*id, fact, now)?))).collect();
+        view.hosts = member
+            .hosts
+            .iter()
+            .filter_map(|(id, fact)| Some((*id, self.host_view(*id, fact, now)?)))
+            .collect();
         view.networks = self
             .networks
             .catalog()

@@ -215,9 +215,8 @@ impl Fabric {
 
     /// Takes back what this host says of its own use of things; what belongs to all stays.
     fn withdraw_uses(&mut self, at: At) -> Vec<Effect> {
-        let own = |fact: &Fact| {
-            matches!(fact, Fact::Taken(_) | Fact::Endpoint(_) | Fact::Use(_) | Fact::Tunnel(_))
-        };
+        let own =
+            |fact: &Fact| matches!(fact, Fact::Taken(_) | Fact::Endpoint(_) | Fact::Use(_) | Fact::Tunnel(_));
         let facts = self.own_facts(b"").into_iter().filter(own);
         let edits = facts.map(|fact| (fact.key().into_bytes(), None)).collect();
         self.publish(edits, at)

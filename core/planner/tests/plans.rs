@@ -186,9 +186,13 @@ fn while_keys_change_every_end_is_a_peer_and_one_of_each_side_is_sent_through() 
     view.sending = Some(common::link("shoal1"));
     view.hosts.get_mut(&host(2)).unwrap().ends.insert(0, common::end(22, "192.0.2.2", false));
     let (wanted, _) = plan(&view);
-    let ends: Vec<_> = wanted.wireguard.iter().map(|((name, _), peer)| (name.as_str(), peer.address)).collect();
+    let ends: Vec<_> =
+        wanted.wireguard.iter().map(|((name, _), peer)| (name.as_str(), peer.address)).collect();
     let other = |n| std::net::Ipv4Addr::new(240, 0, 0, n);
-    assert_eq!(ends, [("shoal0", other(2)), ("shoal0", other(22)), ("shoal1", other(2)), ("shoal1", other(22))]);
+    assert_eq!(
+        ends,
+        [("shoal0", other(2)), ("shoal0", other(22)), ("shoal1", other(2)), ("shoal1", other(22))]
+    );
     for (address, peer) in &wanted.peers {
         assert_eq!((peer.tunnel.as_str(), peer.local), ("shoal1", other(11).into()), "{address}");
     }

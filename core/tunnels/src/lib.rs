@@ -168,7 +168,7 @@ impl Tunnels {
     }
 
     /// What was read of this host's tunnels, by own generation and the other end's key. Returns whether the plan may have changed.
-    pub fn observe(&mut self, statuses: BTreeMap<(u32, WireGuardKey), Status>, now: Moment) -> bool {
+    pub fn observe(&mut self, statuses: &BTreeMap<(u32, WireGuardKey), Status>, now: Moment) -> bool {
         let mut changed = false;
         let ends: Vec<_> =
             self.others.iter().flat_map(|(host, ends)| ends.values().map(|it| (*host, it.clone()))).collect();

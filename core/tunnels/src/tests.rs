@@ -46,7 +46,7 @@ fn tick(tunnels: &mut Tunnels, seconds: u64) -> Vec<Effect> {
 fn shake(tunnels: &mut Tunnels, generations: &[u32], seconds: u64) {
     let status = Status { handshake: Some(Duration::ZERO), sent_bytes: seconds * 100, ..Status::default() };
     let statuses = generations.iter().map(|own| ((*own, keys(50).key), status.clone())).collect();
-    tunnels.observe(statuses, at(seconds));
+    tunnels.observe(&statuses, at(seconds));
 }
 
 fn published(effects: &[Effect]) -> Vec<(u32, bool)> {
@@ -148,7 +148,7 @@ fn an_end_that_does_not_answer_is_looked_for_at_each_address_in_turn() {
         tunnels.endpoint(0, host(2), end, &addresses, at(seconds))
     };
     let read = |tunnels: &mut Tunnels, seconds, bytes| {
-        tunnels.observe([((0, keys(50).key), sent(bytes))].into(), at(seconds))
+        tunnels.observe(&[((0, keys(50).key), sent(bytes))].into(), at(seconds))
     };
     assert_eq!(look(&tunnels, 0), Some((addresses[0], 7376).into()));
     read(&mut tunnels, 0, 0);

@@ -75,7 +75,8 @@ impl Tunnels {
     /// How often one of our ends sends to another at least, seconds: while one of the two is new it must be reached
     /// before anybody needs it.
     pub fn keepalive(&self, own: &Own, theirs: &OtherEnd) -> Option<u16> {
-        (own.stage == Stage::Coming || (own.stage == Stage::Serving && !theirs.serving)).then_some(KEEPALIVE_NEW)
+        (own.stage == Stage::Coming || (own.stage == Stage::Serving && !theirs.serving))
+            .then_some(KEEPALIVE_NEW)
     }
 
     /// What was last read of the tunnel between the serving ends of this host and another; the handshake's age is that of

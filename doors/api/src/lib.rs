@@ -19,9 +19,10 @@ mod server;
 mod socket;
 
 pub use answer::{
-    AddressRange, AddressShare, Answer, Check, ClearDevice, Docker, Doctor, Encrypter, EncryptedEnd, Encryption, Endpoint, EndpointCounts,
-    Endpoints, FabricInfo, FromAnswer, Here, Host, HostState, HostTunnel, Joined, Network, NetworkCount, Notices, Reach,
-    Setting, SettingSource, Status, Subnet, ThisHost, Token, Traffic, TransportInfo, TunnelInfo, Version,
+    AddressRange, AddressShare, Answer, Check, ClearDevice, Docker, Doctor, EncryptedEnd, Encrypter,
+    Encryption, Endpoint, EndpointCounts, Endpoints, FabricInfo, FromAnswer, Here, Host, HostState,
+    HostTunnel, Joined, Network, NetworkCount, Notices, Reach, Setting, SettingSource, Status, Subnet,
+    ThisHost, Token, Traffic, TransportInfo, TunnelInfo, Version,
 };
 pub use client::{Client, ConnectError, ConnectProblem};
 pub use command::{Command, Join, NetworkCreate, SubnetRequest};

@@ -223,7 +223,8 @@ impl World {
                     let right = if *at == host.index {
                         EndpointEntry::Local(LinkName::pair_of(endpoint).0)
                     } else {
-                        EndpointEntry::Remote(self.hosts[*at].address())
+                        let Some(end) = self.hosts[*at].kernel.tunnel_address() else { continue };
+                        EndpointEntry::Remote(end.into())
                     };
                     if wanted.endpoints.get(&key) != Some(&right) {
                         let entry = wanted.endpoints.get(&key);

@@ -1,5 +1,7 @@
 //! A kernel that takes plans.
 
+use std::net::Ipv4Addr;
+
 use shoal_plan::{Change, EndpointEntry, HostPlan, Observed};
 use shoal_planner::{View, diff, diff_endpoint, plan};
 use shoal_types::EndpointId;
@@ -31,6 +33,11 @@ impl Kernel {
         let (wanted, _) = plan(view);
         let changes = diff_endpoint(&wanted, &self.observe(), endpoint);
         changes.into_iter().try_for_each(|change| self.apply(change))
+    }
+
+    /// This host's end of the encrypted tunnel; `None` while it belongs to no fabric.
+    pub(crate) fn tunnel_address(&self) -> Option<Ipv4Addr> {
+        self.plan.tunnels.values().find_map(|tunnel| Some(tunnel.wireguard()?.address))
     }
 
     fn observe(&self) -> Observed {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use shoal_api::{
-    AddressRange, AddressShare, Answer, ClearDevice, Docker, Encrypter, EncryptedEnd, Encryption, Endpoint,
-    EndpointCounts, Endpoints, FabricInfo, Here, Host, HostState, HostTunnel, Network, NetworkCount, Notices, Reach, Status, Subnet, ThisHost, Traffic,
-    TransportInfo, TunnelInfo,
+    AddressRange, AddressShare, Answer, ClearDevice, Docker, EncryptedEnd, Encrypter, Encryption, Endpoint,
+    EndpointCounts, Endpoints, FabricInfo, Here, Host, HostState, HostTunnel, Network, NetworkCount, Notices,
+    Reach, Status, Subnet, ThisHost, Traffic, TransportInfo, TunnelInfo,
 };
 use shoal_fabric::HostSummary;
 use shoal_networks::{EndpointRecord, Naming, is_in_clear};
@@ -155,18 +155,19 @@ impl Agent {
     fn tunnel_info(&self) -> TunnelInfo {
         let (tunnels, applied) = (self.fabric.tunnels(), &self.applied.tunnels);
         let wall = self.parts.clock.wall();
-        let encrypted = tunnels.serving().zip(self.fabric.sending_device()).map(|(end, device)| EncryptedEnd {
-            port: end.port(),
-            address: tunnel_address(self.fabric.me(), end.generation),
-            by: match end.making.backend {
-                Backend::Kernel => Encrypter::Kernel,
-                Backend::UserSpace => Encrypter::UserSpace,
-            },
-            key: end.keys.key.to_string(),
-            key_age_s: wall.since(end.made).as_secs(),
-            up: applied.contains_key(&device),
-            device,
-        });
+        let encrypted =
+            tunnels.serving().zip(self.fabric.sending_device()).map(|(end, device)| EncryptedEnd {
+                port: end.port(),
+                address: tunnel_address(self.fabric.me(), end.generation),
+                by: match end.making.backend {
+                    Backend::Kernel => Encrypter::Kernel,
+                    Backend::UserSpace => Encrypter::UserSpace,
+                },
+                key: end.keys.key.to_string(),
+                key_age_s: wall.since(end.made).as_secs(),
+                up: applied.contains_key(&device),
+                device,
+            });
         let planned = self.view().tunnels;
         let clear = planned.into_iter().find_map(|(device, tunnel)| match tunnel {
             Tunnel::Clear { port } => Some(ClearDevice { port, up: applied.contains_key(&device), device }),

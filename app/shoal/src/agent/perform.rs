@@ -161,7 +161,8 @@ impl Agent {
         };
         let (wanted, _) = plan(&self.view());
         let changes = diff(&wanted, &observed);
-        let expected = Observed { plan: std::mem::replace(&mut self.applied, observed.plan), ..Observed::default() };
+        let expected =
+            Observed { plan: std::mem::replace(&mut self.applied, observed.plan), ..Observed::default() };
         if !changes.is_empty() && diff(&wanted, &expected).is_empty() {
             self.tally.kernel_mended += changes.len() as u64;
             for (link, why) in &observed.broken {

@@ -18,7 +18,19 @@ pub(super) async fn run(format: Format, session: &mut Session<'_>) -> Result<Exi
 
 /// A table, then a sentence for each port that does not answer.
 pub(super) fn text(hosts: &[Host], style: Style) -> String {
-    let heads = ["NAME", "ID", "ADDRESS", "STATE", "QUIC", "TUNNEL", "HANDSHAKE", ">PATH MTU", ">RTT", ">SEEN", "VERSION"];
+    let heads = [
+        "NAME",
+        "ID",
+        "ADDRESS",
+        "STATE",
+        "QUIC",
+        "TUNNEL",
+        "HANDSHAKE",
+        ">PATH MTU",
+        ">RTT",
+        ">SEEN",
+        "VERSION",
+    ];
     let mut table = Table::new(heads);
     for host in hosts {
         table.toned_row(tone(host), row(host));
@@ -53,7 +65,9 @@ fn row(host: &Host) -> [String; 11] {
         state(host.state).to_owned(),
         reach(host, &host.quic),
         reach(host, &host.tunnel),
-        or_dash(host.wireguard.as_ref().and_then(|it| it.last_handshake_s).map(|age| human::ago(age * 1_000))),
+        or_dash(
+            host.wireguard.as_ref().and_then(|it| it.last_handshake_s).map(|age| human::ago(age * 1_000)),
+        ),
         or_dash(host.path_mtu.map(|mtu| mtu.to_string())),
         or_dash(host.rtt_us.map(|rtt| human::duration(Duration::from_micros(rtt)))),
         or_dash(seen.map(human::ago)),

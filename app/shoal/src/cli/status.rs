@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shoal_api::{Encrypter, Command, Docker, Setting, Status, TransportInfo, TunnelInfo};
+use shoal_api::{Command, Docker, Encrypter, Setting, Status, TransportInfo, TunnelInfo};
 
 use super::Exit;
 use super::error::CommandError;
@@ -68,7 +68,10 @@ fn tunnel(tunnel: &TunnelInfo) -> String {
         Encrypter::Kernel => "the kernel's WireGuard",
         Encrypter::UserSpace => "WireGuard in user space",
     };
-    let clear = tunnel.clear.as_ref().map(|it| format!("; {} in clear, UDP port {}, {}", it.device, it.port, state(it.up)));
+    let clear = tunnel
+        .clear
+        .as_ref()
+        .map(|it| format!("; {} in clear, UDP port {}, {}", it.device, it.port, state(it.up)));
     format!("{}, {by}, UDP port {}, {}{}", end.device, end.port, state(end.up), clear.unwrap_or_default())
 }
 

@@ -77,7 +77,8 @@ pub(crate) const KEYS: &[Key] = &[
         many: false,
         help: "UDP port of the encrypted tunnel; while a key changes the next one too [default: 7375]",
         set: |settings, raw| {
-            raw.number(1, u16::MAX - 1, "a UDP port with another above it").map(|port| settings.wireguard_port = port)
+            raw.number(1, u16::MAX - 1, "a UDP port with another above it")
+                .map(|port| settings.wireguard_port = port)
         },
         show: |settings| settings.wireguard_port.to_string(),
     },
@@ -175,7 +176,9 @@ pub(crate) const KEYS: &[Key] = &[
 fn tunnel_device(raw: &Raw) -> Result<String, String> {
     let prefix = raw.text()?;
     let longest: Result<LinkName, _> = format!("{prefix}-clear").parse();
-    longest.map_err(|_| format!("\"{prefix}\" cannot begin the names of links, to which up to 6 letters are added"))?;
+    longest.map_err(|_| {
+        format!("\"{prefix}\" cannot begin the names of links, to which up to 6 letters are added")
+    })?;
     Ok(prefix)
 }
 

@@ -58,8 +58,10 @@ fn every_key_is_read_from_the_file_and_shown_as_it_was_read() {
         name = "host-1"
         advertise = ["10.0.0.1", "fd00::1"]
         quic_port = 1
+        wireguard_port = 5
+        key_lifetime = "1d12h"
         vxlan_port = "65535"
-        tunnel_device = "sh1"
+        tunnel_device = "sh"
         mtu = 1280
         state_dir = "/a"
         pin_dir = "/b"
@@ -75,8 +77,10 @@ fn every_key_is_read_from_the_file_and_shown_as_it_was_read() {
         "host-1",
         "10.0.0.1,fd00::1",
         "1",
+        "5",
+        "1d12h",
         "65535",
-        "sh1",
+        "sh",
         "1280",
         "/a",
         "/b",
@@ -131,7 +135,10 @@ fn a_file_that_cannot_be_used_is_refused_with_its_line() {
             "features_off = \"tcx\"",
             "\"tcx\" is not a feature that can be switched off; there are redirect-peer",
         ),
-        ("tunnel_device = \"a/b\"", "line 1: tunnel_device: \"a/b\" cannot be a link's name"),
+        (
+            "tunnel_device = \"a/b\"",
+            "line 1: tunnel_device: \"a/b\" cannot begin the names of links, to which up to 6 letters are added",
+        ),
         ("name = \"a\"\nname = \"b\"", "line 2: duplicate key"),
         ("name = ", "line 1: "),
     ];

@@ -63,8 +63,11 @@ impl LogLevel {
 }
 
 impl Feature {
-    const ALL: [(&'static str, Self); 3] =
-        [("redirect-peer", Self::RedirectPeer), ("map-batch", Self::MapBatch), ("wireguard", Self::WireGuard)];
+    const ALL: [(&'static str, Self); 3] = [
+        ("redirect-peer", Self::RedirectPeer),
+        ("map-batch", Self::MapBatch),
+        ("wireguard", Self::WireGuard),
+    ];
 }
 
 impl fmt::Display for LogLevel {

@@ -16,12 +16,14 @@ fn what_was_typed_reaches_the_agent() {
     bed.run("init --name host-9");
     bed.run("network rm a b");
     bed.run("forget host-5");
+    bed.run("rotate-key");
     let delete = |name: &str| Command::NetworkDelete { name: name.parse().unwrap() };
     let expected = [
         Command::Init { name: Some("host-9".parse().unwrap()) },
         delete("a"),
         delete("b"),
         Command::Forget { host: "host-5".to_owned() },
+        Command::RotateKey,
     ];
     assert_eq!(bed.asked(), expected);
 }

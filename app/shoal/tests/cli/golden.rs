@@ -77,7 +77,7 @@ fn membership() {
     golden(
         "membership",
         Mood::Fabric,
-        &["init", "token --ttl 7d", "join 10.0.0.2:7000 T", "leave", "forget host-5"],
+        &["init", "token --ttl 7d", "join 10.0.0.2:7000 T", "leave", "forget host-5", "rotate-key"],
     );
 }
 

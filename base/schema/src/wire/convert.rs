@@ -9,7 +9,9 @@ use shoal_types::{EndpointId, FabricId, HostId, IpNet, MacAddr, NetworkId, WallT
 
 use super::key::{GiftKey, mapped};
 use super::{limit, message};
-use crate::{EndpointFact, ForgottenFact, GiftFact, HostFact, Taken, TakenFact, TokenFact, TunnelFact, UseFact};
+use crate::{
+    EndpointFact, ForgottenFact, GiftFact, HostFact, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
+};
 
 /// The field that is broken and the rule it breaks.
 pub(super) struct Broken {

@@ -14,8 +14,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use shoal_fabric::{Effect, Introduction};
 use shoal_networks::{EngineReport, EngineRequest, NetworkRequest, PoolData, Reply, Verb};
-use shoal_types::Moment;
 use shoal_trust::{Certificate, Claim, FabricRoot, HostKey};
+use shoal_types::Moment;
 
 use world::{World, key};
 

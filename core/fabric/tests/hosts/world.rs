@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use shoal_fabric::{At, Effect, Fabric, Introduction, KeyPair, LocalHost, LocalTunnels};
 use shoal_networks::{EngineRequest, Refusal, Reply, Verb};
-use shoal_trust::{Certificate, Claim, FabricRoot, HostKey, TrustView};
 use shoal_plan::Backend;
+use shoal_trust::{Certificate, Claim, FabricRoot, HostKey, TrustView};
 use shoal_tunnels::Making;
 use shoal_types::{EndpointId, HostId, Moment, WallTime, WireGuardKey, WireGuardSecret};
 

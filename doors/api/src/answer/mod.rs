@@ -14,8 +14,8 @@ pub use endpoint::{AddressRange, AddressShare, Endpoint, Endpoints, Traffic};
 pub use host::{Host, HostState, HostTunnel, Joined, Reach, Token};
 pub use network::{Here, Network, Subnet};
 pub use status::{
-    Check, ClearDevice, Docker, Doctor, Encrypter, EncryptedEnd, Encryption, EndpointCounts, FabricInfo, NetworkCount, Notices, Setting,
-    SettingSource, Status, ThisHost, TransportInfo, TunnelInfo, Version,
+    Check, ClearDevice, Docker, Doctor, EncryptedEnd, Encrypter, Encryption, EndpointCounts, FabricInfo,
+    NetworkCount, Notices, Setting, SettingSource, Status, ThisHost, TransportInfo, TunnelInfo, Version,
 };
 
 /// The answer to a [`Command`](crate::Command). In JSON `{"answer":"hosts","value":[...]}`.

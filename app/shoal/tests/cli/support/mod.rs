@@ -48,7 +48,9 @@ impl Scripted {
             Command::Join(_) => samples::joined(4).into(),
             Command::Token { .. } => samples::token().into(),
             Command::Leave => Notices { notices: vec!["Network shop stays in Docker.".to_owned()] }.into(),
-            Command::Forget { .. } | Command::NetworkDelete { .. } => Notices::default().into(),
+            Command::Forget { .. } | Command::NetworkDelete { .. } | Command::RotateKey => {
+                Notices::default().into()
+            }
             Command::Status => samples::status().into(),
             // The first question comes before every port has answered.
             Command::Hosts => samples::hosts(self.times_hosts.fetch_add(1, Ordering::Relaxed) > 0).into(),

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use shoal_api::{
-    AddressRange, AddressShare, Check, Docker, Doctor, Encryption, Endpoint, EndpointCounts, Endpoints,
-    FabricInfo, Here, Host, HostState, Joined, Network, NetworkCount, Reach, Setting, SettingSource, Status,
-    Subnet, ThisHost, Token, Traffic, TransportInfo, TunnelInfo,
+    AddressRange, AddressShare, Check, ClearDevice, Docker, Doctor, EncryptedEnd, Encrypter, Encryption,
+    Endpoint, EndpointCounts, Endpoints, FabricInfo, Here, Host, HostState, HostTunnel, Joined, Network,
+    NetworkCount, Reach, Setting, SettingSource, Status, Subnet, ThisHost, Token, Traffic, TransportInfo,
+    TunnelInfo,
 };
 use shoal_types::{FabricId, HostId, NetworkId, WallTime};
 
@@ -18,9 +19,9 @@ pub(crate) fn joined(hosts: u32) -> Joined {
         name: "host-1".parse().unwrap(),
         addresses: vec!["10.0.0.1".parse().unwrap()],
         quic_port: 7373,
-        tunnel_port: 7374,
+        wireguard_port: 7375,
         hosts,
-        notices: vec!["Traffic between hosts is in clear.".to_owned()],
+        notices: vec!["The clock of this host runs 3 s ahead.".to_owned()],
     }
 }
 
@@ -40,12 +41,13 @@ pub(crate) fn hosts(settled: bool) -> Vec<Host> {
         name: format!("host-{number}").parse().unwrap(),
         addresses: vec![format!("10.0.0.{number}").parse().unwrap()],
         quic_port: 7373,
-        tunnel_port: 7374,
+        tunnel_port: Some(7375),
         state,
         version: VERSION.to_owned(),
         path_mtu: None,
         quic: Reach::Unknown,
         tunnel: Reach::Unknown,
+        wireguard: None,
         rtt_us: None,
         last_seen_ms: None,
     };
@@ -53,11 +55,18 @@ pub(crate) fn hosts(settled: bool) -> Vec<Host> {
         path_mtu: Some(1370),
         quic: Reach::Ok,
         tunnel: Reach::Ok,
+        wireguard: Some(HostTunnel {
+            key: "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=".to_owned(),
+            endpoint: Some("10.0.0.2:7375".parse().unwrap()),
+            last_handshake_s: Some(42),
+            received_bytes: 1_234_567,
+            sent_bytes: 89_012,
+        }),
         rtt_us: Some(480),
         last_seen_ms: Some(200),
         ..host(2, HostState::Alive)
     };
-    let why = "no answer from 10.0.0.3 UDP port 7374 in 3 probes; a firewall may drop it".to_owned();
+    let why = "no answer from 10.0.0.3 UDP port 7375 in 3 probes; a firewall may drop it".to_owned();
     let half = Host {
         quic: Reach::Ok,
         tunnel: if settled { Reach::Unreachable { why } } else { Reach::Unknown },
@@ -87,7 +96,7 @@ pub(crate) fn networks() -> Vec<Network> {
         labels: [("com.docker.compose.project".to_owned(), "shop".to_owned())].into(),
         options: BTreeMap::new(),
         creator: "host-1".to_owned(),
-        encryption: Encryption::Off,
+        encryption: Encryption::On,
         endpoints_local: 2,
         endpoints_total: 12,
         absent_on: vec!["host-4".parse().unwrap()],
@@ -112,7 +121,12 @@ pub(crate) fn networks() -> Vec<Network> {
         here: Here::Refused { why },
         ..shop.clone()
     };
-    let off = Network { name: "old".parse().unwrap(), here: Here::Off, ..shop.clone() };
+    let off = Network {
+        name: "old".parse().unwrap(),
+        here: Here::Off,
+        encryption: Encryption::Off,
+        ..shop.clone()
+    };
     vec![shop, refused, off]
 }
 
@@ -196,11 +210,11 @@ pub(crate) fn doctor(well: bool) -> Doctor {
         finding: finding.to_owned(),
         mend: mend.map(str::to_owned),
     };
-    let mut checks = vec![check("tunnel device", true, "shoal0 listens on UDP port 7374", None)];
+    let mut checks = vec![check("tunnel device", true, "shoal0 listens on UDP port 7375", None)];
     if !well {
         let finding = "no answer in 3 probes, while port 7373 answers";
-        let mend = "let UDP port 7374 from 10.0.0.1 through on host-3";
-        checks.push(check("host-3 port 7374", false, finding, Some(mend)));
+        let mend = "let UDP port 7375 from 10.0.0.1 through on host-3";
+        checks.push(check("host-3 port 7375", false, finding, Some(mend)));
         checks.push(check("network shop", true, "Docker has it, with the fabric's subnets and labels", None));
     }
     let differences = u32::from(!well);
@@ -215,7 +229,20 @@ pub(crate) fn status() -> Status {
             advertise: vec!["10.0.0.1".parse().unwrap()],
             peers: 2,
         },
-        tunnel: TunnelInfo { up: true, ..status_alone().tunnel },
+        tunnel: TunnelInfo {
+            encrypted: Some(EncryptedEnd {
+                device: "shoal0".parse().unwrap(),
+                port: 7375,
+                address: "240.1.2.3".parse().unwrap(),
+                by: Encrypter::Kernel,
+                key: "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=".to_owned(),
+                key_age_s: 93_784,
+                up: true,
+            }),
+            key_changing: false,
+            clear: Some(ClearDevice { device: "shoal-clear".parse().unwrap(), port: 7374, up: true }),
+            clear_networks: vec!["old".parse().unwrap()],
+        },
         docker: Docker {
             reachable: false,
             why: Some("connection refused".to_owned()),
@@ -242,14 +269,7 @@ pub(crate) fn status_alone() -> Status {
         },
         fabric: None,
         transport: TransportInfo { listen: None, advertise: Vec::new(), peers: 0 },
-        tunnel: TunnelInfo {
-            device: "shoal0".parse().unwrap(),
-            port: 7374,
-            up: false,
-            encryption: Encryption::Off,
-            encryption_note: "whoever can read the network between hosts can read containers' traffic"
-                .to_owned(),
-        },
+        tunnel: TunnelInfo { encrypted: None, key_changing: false, clear: None, clear_networks: Vec::new() },
         docker: Docker {
             socket: "/run/docker.sock".into(),
             reachable: true,
@@ -267,7 +287,7 @@ pub(crate) fn status_alone() -> Status {
                 SettingSource::File { path: "/etc/shoal/config.toml".into(), line: 3 },
             ),
             setting("mtu", "1400", SettingSource::Environment { variable: "SHOAL_MTU".to_owned() }),
-            setting("tunnel_port", "7374", SettingSource::Flag { flag: "--tunnel-port".to_owned() }),
+            setting("vxlan_port", "7374", SettingSource::Flag { flag: "--vxlan-port".to_owned() }),
         ],
         losses: [("facts_refused".to_owned(), 0)].into(),
         notices: Vec::new(),
