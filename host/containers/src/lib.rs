@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod events;
 mod fake;
+mod read;
 
 pub use docker::{CALL_TIME_MAX, Docker};
 pub use engine::{
@@ -22,3 +23,4 @@ pub use engine::{
 pub use error::{EngineError, ErrorKind};
 pub use events::{Event, Events};
 pub use fake::FakeEngine;
+pub use read::DockerAnswer;

@@ -41,7 +41,7 @@ use shoal_transport::{Config, Joined, Limits, Transport};
 use shoal_types::HostId;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{Feature, Settings};
+use shoal_config::{Feature, Settings};
 
 /// Inputs that may wait before their senders are held back.
 const INPUTS_MAX: usize = 1024;
