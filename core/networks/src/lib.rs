@@ -21,6 +21,7 @@ mod docker_network;
 mod effect;
 mod endpoint;
 mod learn;
+mod mtu;
 mod pool;
 mod reconcile;
 mod record;
@@ -39,6 +40,7 @@ pub use at::{At, Dice};
 pub use catalog::Catalog;
 pub use create::{NetworkRequest, SubnetRequest};
 pub use effect::{Effect, EngineNetwork, EngineReport, EngineRequest, EngineView};
+pub use mtu::{MTU_MAX, mtu_wanted};
 pub use record::{DockerRecord, EndpointRecord, LeaseRecord, Naming, PoolRecord, Record, Stage};
 pub use verb::{DockerNetworkId, PoolData, PoolId, Refusal, Reply, Route, Verb};
 
