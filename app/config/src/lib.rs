@@ -43,7 +43,7 @@ pub struct Settings {
     pub pin_dir: PathBuf,
     /// Socket of the admin API. Absolute, at most [`value::SOCKET_PATH_MAX`] bytes.
     pub socket: PathBuf,
-    /// Socket on which Docker asks Shoal; its file name without `.sock` is the driver's name. As `socket`.
+    /// Socket on which Docker asks Shoal; Docker must find it as the driver `shoal`. As `socket`.
     pub plugin_socket: PathBuf,
     /// Docker's own socket. As `socket`.
     pub docker_socket: PathBuf,
