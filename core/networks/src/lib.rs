@@ -16,6 +16,7 @@
 
 mod at;
 mod catalog;
+mod compare;
 mod create;
 mod docker_network;
 mod effect;
@@ -38,6 +39,7 @@ use shoal_types::{EndpointId, HostId, HostName, Moment, NetworkId, Stamp};
 
 pub use at::{At, Dice};
 pub use catalog::Catalog;
+pub use compare::{Attached, EndpointDifference};
 pub use create::{NetworkRequest, SubnetRequest};
 pub use effect::{Effect, EngineNetwork, EngineReport, EngineRequest, EngineView};
 pub use mtu::{MTU_MAX, mtu_wanted};
@@ -83,6 +85,8 @@ pub struct Networks {
     notices: Vec<String>,
     /// Endpoints that the engine does not list, and since when.
     unknown: BTreeMap<EndpointId, Moment>,
+    /// What the engine lists otherwise than it was made here, and since when.
+    differing: BTreeMap<EndpointId, (Moment, Attached)>,
 }
 
 impl Networks {
@@ -107,6 +111,7 @@ impl Networks {
             work: work::Work::default(),
             notices: Vec::new(),
             unknown: BTreeMap::new(),
+            differing: BTreeMap::new(),
         }
     }
 

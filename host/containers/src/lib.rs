@@ -17,8 +17,8 @@ mod read;
 
 pub use docker::{CALL_TIME_MAX, Docker};
 pub use engine::{
-    Answer, Container, ContainerState, Engine, EngineNetwork, NetworkSpec, PoolSpec, SHOAL_DRIVER, Stranded,
-    Wish,
+    Answer, Attachment, Container, ContainerState, Engine, EngineNetwork, NetworkSpec, PoolSpec,
+    SHOAL_DRIVER, Stranded, Wish,
 };
 pub use error::{EngineError, ErrorKind};
 pub use events::{Event, Events};

@@ -47,7 +47,7 @@ fn containers(summaries: &[bollard::models::ContainerSummary]) -> usize {
         let container = convert::container(summary.clone());
         let uses = convert::uses_network(summary, &container.id, Some(&container.name));
         let stranded = convert::stranded(summary, &[]);
-        convert::endpoint_names(summary).len() + stranded.len() + usize::from(uses)
+        convert::attachments(summary).len() + stranded.len() + usize::from(uses)
     });
     each.sum()
 }

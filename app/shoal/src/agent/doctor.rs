@@ -1,6 +1,9 @@
 //! Compares kernel, Docker and facts, and explains each difference.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use shoal_api::{Check, Doctor, Here, HostState, Reach};
+use shoal_networks::EndpointDifference;
 use shoal_planner::{change_text, diff, plan};
 
 use super::owner::Agent;
@@ -14,6 +17,7 @@ impl Agent {
         self.check_kernel(&mut checks).await;
         self.check_hosts(&mut checks);
         self.check_networks(&mut checks);
+        self.check_endpoints(&mut checks);
         self.check_disk(&mut checks);
         let differences = u32::try_from(checks.iter().filter(|check| !check.ok).count()).unwrap_or(u32::MAX);
         Doctor { checks, differences }
@@ -154,6 +158,27 @@ impl Agent {
         }
     }
 
+    fn check_endpoints(&self, checks: &mut Vec<Check>) {
+        let networks = self.fabric.networks();
+        let differences = networks.endpoint_differences(self.at().now);
+        for difference in &differences {
+            let network = match difference {
+                EndpointDifference::NotHere { network, .. }
+                | EndpointDifference::OtherAddress { network, .. }
+                | EndpointDifference::NotInEngine { network, .. } => *network,
+            };
+            let spec = networks.catalog().get(network);
+            checks.push(told(
+                difference,
+                &spec.map_or_else(|| network.to_string(), |spec| spec.name.to_string()),
+            ));
+        }
+        if differences.is_empty() && self.engine.is_some() {
+            let count = networks.endpoints().count();
+            checks.push(right("endpoints", format!("Docker and Shoal agree on the {count} of this host.")));
+        }
+    }
+
     fn check_disk(&self, checks: &mut Vec<Check>) {
         let folder = self.parts.settings.state_dir.display();
         checks.push(if self.unsaved.is_empty() {
@@ -167,6 +192,53 @@ impl Agent {
             )
         });
     }
+}
+
+/// An endpoint on which Docker and this host differ.
+fn told(difference: &EndpointDifference, network: &str) -> Check {
+    let again = |container: &str| {
+        format!(
+            "`docker network disconnect -f {network} {container} && docker network connect {network} {container}`, or make \
+             the container again."
+        )
+    };
+    match difference {
+        EndpointDifference::NotHere { attached, .. } => {
+            let finding = format!(
+                "Docker has container {} on network {network} (endpoint {}), and Shoal does not: it reaches nobody there.",
+                attached.container,
+                attached.endpoint.short()
+            );
+            wrong(format!("container {}", attached.container), finding, again(&attached.container))
+        }
+        EndpointDifference::OtherAddress { attached, here, .. } => {
+            let finding = format!(
+                "Docker says that container {} has {} on network {network}, Shoal gave it {}: it reaches nobody there.",
+                attached.container,
+                addresses(attached.v4, attached.v6),
+                addresses(here.0, here.1)
+            );
+            wrong(format!("container {}", attached.container), finding, again(&attached.container))
+        }
+        EndpointDifference::NotInEngine { endpoint, container, .. } => {
+            let of = container.as_ref().map(|name| format!(" of container {name}")).unwrap_or_default();
+            let finding = format!(
+                "Shoal has endpoint {}{of} on network {network}, and no running container of Docker's has it.",
+                endpoint.short()
+            );
+            wrong(
+                format!("endpoint {}", endpoint.short()),
+                finding,
+                "The agent lets it go by itself within about a minute; until then its address is not given again.",
+            )
+        }
+    }
+}
+
+fn addresses(v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> String {
+    let both = [v4.map(IpAddr::V4), v6.map(IpAddr::V6)];
+    let known: Vec<String> = both.into_iter().flatten().map(|address| address.to_string()).collect();
+    if known.is_empty() { "no address".to_owned() } else { known.join(" and ") }
 }
 
 fn right(subject: impl Into<String>, finding: String) -> Check {
