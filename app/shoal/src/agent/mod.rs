@@ -21,6 +21,7 @@ mod machine;
 mod owner;
 mod perform;
 mod probe;
+mod ready;
 mod secrets;
 mod verbs;
 
@@ -95,6 +96,7 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     tokio::spawn(engine::work(engine.clone(), work, inputs.clone()));
     tokio::spawn(engine::watch(engine, inputs.clone()));
     let ended = doors::open(&settings, &inputs)?;
+    ready::tell();
 
     let parts = owner::Parts { settings, clock, store, transport, kernel, engine: requests, inputs };
     let agent = owner::Agent::new(fabric, parts);
