@@ -97,7 +97,11 @@ fn an_endpoint_on_which_docker_and_shoal_differ_is_explained_and_the_advice_mend
     })?;
     host.sh(advice)?;
     host.ping("here", &address)?;
-    eventually("the stray endpoint to be let go", Duration::from_secs(100), || host.shoal("doctor")).map(drop)
+    eventually("doctor to be content with the container", Duration::from_secs(40), || {
+        let told = host.try_shoal("doctor")?;
+        ensure!(!told.stdout.contains("container here"), "{told}");
+        Ok(())
+    })
 }
 
 fn plugin(host: &Host, verb: &str, body: &str) -> Result<()> {

@@ -126,7 +126,8 @@ fn ping(from: &Host, to: &Host) -> Result<()> {
 fn nothing_is_at_the_usual_places(host: &Host) -> Result<()> {
     host.sh(
         "test -z \"$(ls -A /var/lib/shoal)\"\n\
-         for usual in /sys/fs/bpf/shoal /run/shoal /run/docker/plugins/shoal.sock /run/docker.sock; do test ! -e $usual; done\n\
+         test ! -e /sys/fs/bpf/shoal -a ! -e /run/shoal\n\
+         test ! -e /run/docker/plugins/shoal.sock -a ! -e /run/docker.sock\n\
          test -n \"$(ls -A /run/elsewhere/state)\" -a -n \"$(ls -A /sys/fs/bpf/elsewhere)\"",
     )?;
     let listening = host.sh("ss -Hlun | awk '{print $4}' | sed 's/.*://' | sort -u")?;
