@@ -124,12 +124,10 @@ fn ping(from: &Host, to: &Host) -> Result<()> {
 }
 
 fn nothing_is_at_the_usual_places(host: &Host) -> Result<()> {
-    host.sh(
-        "test -z \"$(ls -A /var/lib/shoal)\"\n\
+    host.sh("test -z \"$(ls -A /var/lib/shoal)\"\n\
          test ! -e /sys/fs/bpf/shoal -a ! -e /run/shoal\n\
          test ! -e /run/docker/plugins/shoal.sock -a ! -e /run/docker.sock\n\
-         test -n \"$(ls -A /run/elsewhere/state)\" -a -n \"$(ls -A /sys/fs/bpf/elsewhere)\"",
-    )?;
+         test -n \"$(ls -A /run/elsewhere/state)\" -a -n \"$(ls -A /sys/fs/bpf/elsewhere)\"")?;
     let listening = host.sh("ss -Hlun | awk '{print $4}' | sed 's/.*://' | sort -u")?;
     let has = |port: &str| listening.lines().any(|line| line == port);
     ensure!(has("17373") && has("17374") && !has("7373") && !has("7374"), "{listening}");
