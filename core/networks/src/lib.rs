@@ -16,11 +16,13 @@
 
 mod at;
 mod catalog;
+mod compare;
 mod create;
 mod docker_network;
 mod effect;
 mod endpoint;
 mod learn;
+mod mtu;
 mod pool;
 mod reconcile;
 mod record;
@@ -37,8 +39,10 @@ use shoal_types::{EndpointId, HostId, HostName, Moment, NetworkId, Stamp};
 
 pub use at::{At, Dice};
 pub use catalog::Catalog;
+pub use compare::{Attached, EndpointDifference};
 pub use create::{NetworkRequest, SubnetRequest};
 pub use effect::{Effect, EngineNetwork, EngineReport, EngineRequest, EngineView};
+pub use mtu::{MTU_MAX, mtu_wanted};
 pub use record::{DockerRecord, EndpointRecord, LeaseRecord, Naming, PoolRecord, Record, Stage};
 pub use verb::{DockerNetworkId, PoolData, PoolId, Refusal, Reply, Route, Verb};
 
@@ -81,6 +85,8 @@ pub struct Networks {
     notices: Vec<String>,
     /// Endpoints that the engine does not list, and since when.
     unknown: BTreeMap<EndpointId, Moment>,
+    /// What the engine lists otherwise than it was made here, and since when.
+    differing: BTreeMap<EndpointId, (Moment, Attached)>,
 }
 
 impl Networks {
@@ -105,6 +111,7 @@ impl Networks {
             work: work::Work::default(),
             notices: Vec::new(),
             unknown: BTreeMap::new(),
+            differing: BTreeMap::new(),
         }
     }
 

@@ -8,24 +8,24 @@ use shoal_types::LinkName;
 use super::{Feature, Raw, Settings};
 
 /// A setting.
-pub(crate) struct Key {
+pub struct Key {
     /// Its name in the file; the variable follows from it.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Its flag, with dashes.
-    pub(crate) flag: &'static str,
+    pub flag: &'static str,
     /// Whether it is a list, so that the flag may be given several times.
-    pub(crate) many: bool,
+    pub many: bool,
     /// What it is, as the flag's help and docs/reference/configuration.md say it.
-    pub(crate) help: &'static str,
+    pub help: &'static str,
     /// Reads a value into the settings, or says in a sentence why not.
-    pub(super) set: fn(&mut Settings, &Raw) -> Result<(), String>,
+    pub(crate) set: fn(&mut Settings, &Raw) -> Result<(), String>,
     /// The value in force as text; empty: not set.
-    pub(super) show: fn(&Settings) -> String,
+    pub(crate) show: fn(&Settings) -> String,
 }
 
 impl Key {
     /// Its environment variable: `SHOAL_QUIC_PORT`.
-    pub(crate) fn variable(&self) -> String {
+    pub fn variable(&self) -> String {
         format!("SHOAL_{}", self.name.to_uppercase())
     }
 }
@@ -40,7 +40,7 @@ const MTU_MIN: u16 = 1280;
 const MTU_MAX: u16 = u16::MAX - 50;
 
 /// All settings, in the order in which they are shown.
-pub(crate) const KEYS: &[Key] = &[
+pub const KEYS: &[Key] = &[
     Key {
         name: "name",
         flag: "--name",
@@ -149,7 +149,7 @@ pub(crate) const KEYS: &[Key] = &[
 
 /// `shoal0`.
 #[allow(clippy::expect_used, reason = "a constant that a test reads")]
-pub(super) fn default_device() -> LinkName {
+pub(crate) fn default_device() -> LinkName {
     "shoal0".parse().expect("shoal0 is a link's name")
 }
 
