@@ -21,7 +21,7 @@ pub struct File<'a> {
     pub text: &'a str,
 }
 
-/// Folders at any depth that hold no sources: build output and version control.
+/// What holds no sources at any depth: build output and version control, whose folder is a file in a further work tree.
 const SKIPPED: [&str; 4] = [".git", "target", "dist", "node_modules"];
 
 impl Tree {
@@ -45,7 +45,10 @@ impl Tree {
             let name = entry.file_name().to_string_lossy().into_owned();
             let path = format!("{prefix}{name}");
             let kind = entry.file_type()?;
-            if kind.is_dir() && !is_skipped(&name) {
+            if is_skipped(&name) {
+                continue;
+            }
+            if kind.is_dir() {
                 self.read_folder(&entry.path(), &format!("{path}/"))?;
             } else if kind.is_file() {
                 let bytes = fs::read(entry.path()).with_context(|| format!("cannot read {path}"))?;

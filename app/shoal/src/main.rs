@@ -2,7 +2,6 @@
 
 mod agent;
 mod cli;
-mod config;
 mod output;
 
 fn main() -> std::process::ExitCode {

@@ -10,8 +10,8 @@ use shoal_types::{HostId, Moment};
 
 use crate::{Fabric, Identity, LocalHost, probe_address, probe_mac};
 
-/// The network option that sets the MTU of containers' links.
-const MTU_OPTION: &str = "shoal.mtu";
+// What the planner keeps for the tunnel is what a network's MTU must leave.
+const _: () = assert!(shoal_networks::MTU_MAX == shoal_planner::mtu_default(u16::MAX));
 
 /// What is known of another host's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Fabric {
             .catalog()
             .iter()
             .map(|(id, spec)| {
-                let mtu = spec.options.get(MTU_OPTION).and_then(|text| text.parse().ok());
+                let mtu = shoal_networks::mtu_wanted(spec);
                 let mtu = mtu.unwrap_or_else(|| shoal_planner::mtu_default(self.local.underlay_mtu));
                 (id, NetworkView { vni: spec.vni, mtu, in_clear: shoal_networks::is_in_clear(spec) })
             })

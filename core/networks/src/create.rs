@@ -8,6 +8,7 @@ use shoal_schema::{Fact, NetworkFact, NetworkSpec, Subnet};
 use shoal_types::{HostId, IpNet, NetworkId, NetworkName, PoolIndex, Vni};
 
 use crate::docker_network::tellable;
+use crate::mtu::check_mtu;
 use crate::option::check_options;
 use crate::pool::is_v6;
 use crate::{At, Effect, Networks, Refusal};
@@ -175,6 +176,7 @@ impl Networks {
                 subnets.len()
             )));
         }
+        check_mtu(&options, &subnets)?;
         subnets.sort_by_key(|subnet| is_v6(subnet.prefix));
         let hosts: BTreeSet<HostId> = self.hosts.keys().copied().collect();
         let mut grants = Vec::new();

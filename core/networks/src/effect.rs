@@ -92,6 +92,8 @@ pub enum EngineReport {
     Wishes(Vec<(String, IpAddr)>),
     /// To [`EngineRequest::Names`]: the names of all running containers by endpoint.
     Names(BTreeMap<EndpointId, String>),
+    /// What is attached to networks, of all running containers.
+    Attached(Vec<crate::Attached>),
     /// The engine could not be asked.
     Unreachable(String),
 }

@@ -16,11 +16,13 @@
 
 mod at;
 mod catalog;
+mod compare;
 mod create;
 mod docker_network;
 mod effect;
 mod endpoint;
 mod learn;
+mod mtu;
 mod option;
 mod pool;
 mod reconcile;
@@ -38,8 +40,10 @@ use shoal_types::{EndpointId, HostId, HostName, Moment, NetworkId, Stamp};
 
 pub use at::{At, Dice};
 pub use catalog::Catalog;
+pub use compare::{Attached, EndpointDifference};
 pub use create::{NetworkRequest, SubnetRequest};
 pub use effect::{Effect, EngineNetwork, EngineReport, EngineRequest, EngineView};
+pub use mtu::{MTU_MAX, mtu_wanted};
 pub use option::{ENCRYPTION_OFF, ENCRYPTION_OPTION, NETWORK_OPTION, is_in_clear};
 pub use record::{DockerRecord, EndpointRecord, LeaseRecord, Naming, PoolRecord, Record, Stage};
 pub use verb::{DockerNetworkId, PoolData, PoolId, Refusal, Reply, Route, Verb};
@@ -80,6 +84,8 @@ pub struct Networks {
     notices: Vec<String>,
     /// Endpoints that the engine does not list, and since when.
     unknown: BTreeMap<EndpointId, Moment>,
+    /// What the engine lists otherwise than it was made here, and since when.
+    differing: BTreeMap<EndpointId, (Moment, Attached)>,
 }
 
 impl Networks {
@@ -104,6 +110,7 @@ impl Networks {
             work: work::Work::default(),
             notices: Vec::new(),
             unknown: BTreeMap::new(),
+            differing: BTreeMap::new(),
         }
     }
 

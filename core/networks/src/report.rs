@@ -41,6 +41,7 @@ impl Networks {
                 self.name_endpoints(&names, &mut effects);
                 self.drop_unknown_endpoints(&names, at.now, &mut effects);
             }
+            EngineReport::Attached(list) => self.compare_attached(list, at.now),
             EngineReport::Unreachable(_) => {}
         }
         effects.extend(self.reconcile(at));

@@ -2,8 +2,7 @@
 //! a warning: one odd network must not hide the others.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
-use std::str::FromStr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use bollard::models::{
     ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum, EndpointSettings, EventMessage,
@@ -11,7 +10,7 @@ use bollard::models::{
 };
 use shoal_types::IpNet;
 
-use crate::engine::{Container, ContainerState, EngineNetwork, SHOAL_DRIVER, Stranded, Wish};
+use crate::engine::{Attachment, Container, ContainerState, EngineNetwork, SHOAL_DRIVER, Stranded, Wish};
 use crate::events::Event;
 
 /// A network from `GET /networks`.
@@ -87,17 +86,25 @@ fn own_name(summary: &ContainerSummary) -> String {
 /// Whether a container is or would be attached to the network with this id. A container that was never started knows
 /// its networks only as the user wrote them; one whose network was made again keeps the old id and does not count.
 pub(crate) fn uses_network(summary: &ContainerSummary, id: &str, name: Option<&str>) -> bool {
-    attachments(summary).any(|(written, endpoint)| match endpoint.network_id.as_deref() {
+    endpoints(summary).any(|(written, endpoint)| match endpoint.network_id.as_deref() {
         Some(known) if !known.is_empty() => known == id,
         _ => Some(written.as_str()) == name || (!written.is_empty() && id.starts_with(written.as_str())),
     })
 }
 
-/// Endpoint ids of a container, each with the container's name.
-pub(crate) fn endpoint_names(summary: &ContainerSummary) -> Vec<(String, String)> {
-    let name = own_name(summary);
-    let ids = attachments(summary).filter_map(|(_, endpoint)| endpoint.endpoint_id.clone());
-    ids.filter(|id| !id.is_empty()).map(|id| (id, name.clone())).collect()
+/// What a container is attached to.
+pub(crate) fn attachments(summary: &ContainerSummary) -> Vec<Attachment> {
+    let container = own_name(summary);
+    let attached = endpoints(summary).filter_map(|(_, endpoint)| {
+        Some(Attachment {
+            endpoint: endpoint.endpoint_id.clone().filter(|id| !id.is_empty())?,
+            network: endpoint.network_id.clone().unwrap_or_default(),
+            container: container.clone(),
+            v4: v4(endpoint.ip_address.as_deref()),
+            v6: v6(endpoint.global_ipv6_address.as_deref()),
+        })
+    });
+    attached.collect()
 }
 
 /// The networks of Shoal's whose old id a container holds.
@@ -106,13 +113,13 @@ pub(crate) fn stranded(summary: &ContainerSummary, networks: &[EngineNetwork]) -
     let is_stale = |id: &str| !id.is_empty() && networks.iter().all(|network| network.id != id);
     let ours =
         |name: &str| networks.iter().any(|network| network.name == name && network.driver == SHOAL_DRIVER);
-    let stale = attachments(summary).filter(|(written, endpoint)| {
+    let stale = endpoints(summary).filter(|(written, endpoint)| {
         ours(written.as_str()) && endpoint.network_id.as_deref().is_some_and(is_stale)
     });
     stale.map(|(network, _)| Stranded { container: container.clone(), network: network.clone() }).collect()
 }
 
-fn attachments(summary: &ContainerSummary) -> impl Iterator<Item = (&String, &EndpointSettings)> {
+fn endpoints(summary: &ContainerSummary) -> impl Iterator<Item = (&String, &EndpointSettings)> {
     summary.network_settings.iter().flat_map(|settings| settings.networks.iter().flatten())
 }
 
@@ -127,19 +134,17 @@ fn wish(network: String, endpoint: EndpointSettings) -> Wish {
     Wish {
         network,
         network_id: endpoint.network_id.filter(|id| !id.is_empty()),
-        v4: address(config.ipv4_address.as_deref(), |address| match address {
-            IpAddr::V4(v4) => Some(v4),
-            IpAddr::V6(_) => None,
-        }),
-        v6: address(config.ipv6_address.as_deref(), |address| match address {
-            IpAddr::V6(v6) => Some(v6),
-            IpAddr::V4(_) => None,
-        }),
+        v4: v4(config.ipv4_address.as_deref()),
+        v6: v6(config.ipv6_address.as_deref()),
     }
 }
 
-fn address<T>(text: Option<&str>, of_family: impl Fn(IpAddr) -> Option<T>) -> Option<T> {
-    text.and_then(|text| IpAddr::from_str(text).ok()).and_then(of_family)
+fn v4(text: Option<&str>) -> Option<Ipv4Addr> {
+    text.and_then(|text| text.parse().ok())
+}
+
+fn v6(text: Option<&str>) -> Option<Ipv6Addr> {
+    text.and_then(|text| text.parse().ok())
 }
 
 /// An event from `GET /events`; `None` for one that does not concern us.
@@ -200,6 +205,20 @@ mod tests {
         assert!(!uses_network(&attached("shop", "old"), "n1", Some("shop")), "that network was made again");
         assert!(!uses_network(&attached("", ""), "n1", Some("shop")));
         assert!(!uses_network(&ContainerSummary::default(), "n1", Some("shop")));
+    }
+
+    #[test]
+    fn what_a_container_is_attached_to_is_read_with_its_addresses() {
+        let networks = json!({
+            "shop": {"NetworkID": "n1", "EndpointID": "e1", "IPAddress": "10.7.0.2", "GlobalIPv6Address": ""},
+            "ended": {"NetworkID": "n2", "EndpointID": "", "IPAddress": ""},
+        });
+        let found =
+            attachments(&summary(json!({"Names": ["/db"], "NetworkSettings": {"Networks": networks}})));
+        let v4 = Some(Ipv4Addr::new(10, 7, 0, 2));
+        let wanted =
+            Attachment { endpoint: "e1".into(), network: "n1".into(), container: "db".into(), v4, v6: None };
+        assert_eq!(found, [wanted]);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! A Docker daemon behind its socket.
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +11,9 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::convert;
-use crate::engine::{Answer, Container, Engine, EngineNetwork, NetworkSpec, SHOAL_DRIVER, Stranded, Wish};
+use crate::engine::{
+    Answer, Attachment, Container, Engine, EngineNetwork, NetworkSpec, SHOAL_DRIVER, Stranded, Wish,
+};
 use crate::error::{EngineError, ErrorKind};
 use crate::events::{self, Events};
 
@@ -195,10 +196,12 @@ impl Engine for Docker {
         })
     }
 
-    fn container_names_by_endpoint(&self) -> Answer<'_, BTreeMap<String, String>> {
+    fn attachments(&self) -> Answer<'_, Vec<Attachment>> {
         Box::pin(async {
             let running = self.list_containers(false).await?;
-            Ok(running.iter().flat_map(convert::endpoint_names).collect())
+            let mut attachments: Vec<_> = running.iter().flat_map(convert::attachments).collect();
+            attachments.sort();
+            Ok(attachments)
         })
     }
 
@@ -303,6 +306,8 @@ fn missing_is_none<T>(found: Result<T, EngineError>) -> Result<Option<T>, Engine
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::PoolSpec;
 

@@ -45,8 +45,8 @@ pub trait Engine: Send + Sync + 'static {
     /// a container that is gone.
     fn container_networks<'a>(&'a self, container: &'a str) -> Answer<'a, Vec<Wish>>;
 
-    /// Names of running containers by the ids of their endpoints (64 hexadecimal digits).
-    fn container_names_by_endpoint(&self) -> Answer<'_, BTreeMap<String, String>>;
+    /// What running containers are attached to, networks of other drivers included. In order of the endpoints' ids.
+    fn attachments(&self) -> Answer<'_, Vec<Attachment>>;
 
     /// The engine's version, for people.
     fn version(&self) -> Answer<'_, String>;
@@ -130,6 +130,21 @@ pub struct Stranded {
     pub container: String,
     /// The network's name.
     pub network: String,
+}
+
+/// A running container's place in a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attachment {
+    /// The endpoint's id: 64 hexadecimal digits in Docker.
+    pub endpoint: String,
+    /// The network's id.
+    pub network: String,
+    /// The container's name.
+    pub container: String,
+    /// Its IPv4 address there.
+    pub v4: Option<Ipv4Addr>,
+    /// Its IPv6 address there.
+    pub v6: Option<Ipv6Addr>,
 }
 
 /// What a container is doing.

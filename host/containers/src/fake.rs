@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 use crate::engine::{
-    Answer, Container, ContainerState, Engine, EngineNetwork, NetworkSpec, SHOAL_DRIVER, Stranded, Wish,
+    Answer, Attachment, Container, ContainerState, Engine, EngineNetwork, NetworkSpec, SHOAL_DRIVER,
+    Stranded, Wish,
 };
 use crate::error::{EngineError, ErrorKind};
 use crate::events::{Event, Events};
@@ -166,13 +167,21 @@ impl Engine for FakeEngine {
         self.answer("ask", "version", |_| Ok("fake".to_owned()))
     }
 
-    fn container_names_by_endpoint(&self) -> Answer<'_, BTreeMap<String, String>> {
+    fn attachments(&self) -> Answer<'_, Vec<Attachment>> {
         self.answer("list", "containers", |state| {
             let of_one = |container: &FakeContainer| {
-                let name = container.name.clone();
-                container.endpoints.values().map(move |id| (id.clone(), name.clone())).collect::<Vec<_>>()
+                let container_name = container.name.clone();
+                let attached = container.endpoints.iter().map(move |(network, endpoint)| Attachment {
+                    endpoint: endpoint.clone(),
+                    network: network.clone(),
+                    container: container_name.clone(),
+                    ..Attachment::default()
+                });
+                attached.collect::<Vec<_>>()
             };
-            Ok(state.containers.values().flat_map(of_one).collect())
+            let mut attachments: Vec<_> = state.containers.values().flat_map(of_one).collect();
+            attachments.sort();
+            Ok(attachments)
         })
     }
 
@@ -248,12 +257,13 @@ mod tests {
         let id = engine.create_network(spec("shop")).await.unwrap();
         engine.add_container("c1", "db", vec![wish("shop")]);
         engine.start_container("c1", &[(&id, "e1")]);
-        assert_eq!(engine.container_names_by_endpoint().await.unwrap()["e1"], "db");
+        let attached = &engine.attachments().await.unwrap()[0];
+        assert_eq!((attached.endpoint.as_str(), attached.container.as_str()), ("e1", "db"));
         assert_eq!(engine.delete_network(&id).await.unwrap_err().kind, ErrorKind::Refused);
         engine.stop_container("c1");
         let found = engine.containers_of(&id).await.unwrap();
         assert_eq!(found, [Container { id: "c1".into(), name: "db".into(), state: ContainerState::Stopped }]);
-        assert!(engine.container_names_by_endpoint().await.unwrap().is_empty());
+        assert!(engine.attachments().await.unwrap().is_empty());
     }
 
     #[tokio::test]

@@ -13,12 +13,14 @@ mod engine;
 mod error;
 mod events;
 mod fake;
+mod read;
 
 pub use docker::{CALL_TIME_MAX, Docker};
 pub use engine::{
-    Answer, Container, ContainerState, Engine, EngineNetwork, NetworkSpec, PoolSpec, SHOAL_DRIVER, Stranded,
-    Wish,
+    Answer, Attachment, Container, ContainerState, Engine, EngineNetwork, NetworkSpec, PoolSpec,
+    SHOAL_DRIVER, Stranded, Wish,
 };
 pub use error::{EngineError, ErrorKind};
 pub use events::{Event, Events};
 pub use fake::FakeEngine;
+pub use read::DockerAnswer;

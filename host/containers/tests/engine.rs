@@ -181,11 +181,13 @@ async fn containers_keep_their_network_and_wishes_in_every_state() {
     let unstarted = engine.container_networks(&new).await.unwrap();
     assert_eq!(unstarted, [Wish { network: "shop".to_owned(), network_id: None, v4: None, v6: None }]);
 
-    let names = engine.container_names_by_endpoint().await.unwrap();
+    let attached = engine.attachments().await.unwrap();
     let inspected =
         daemon.docker_ok(&["inspect", "--format", "{{.NetworkSettings.Networks.shop.EndpointID}}", "db"]);
-    assert_eq!(names.get(&inspected).map(String::as_str), Some("db"));
-    assert_eq!(names.len(), 2);
+    let in_shop = attached.iter().find(|it| it.endpoint == inspected).unwrap();
+    assert_eq!((in_shop.network.as_str(), in_shop.container.as_str()), (network.as_str(), "db"));
+    assert_eq!((in_shop.v4, in_shop.v6), (v4, v6));
+    assert_eq!(attached.len(), 2);
 
     daemon.docker_ok(&["kill", "db"]);
     let wanted =

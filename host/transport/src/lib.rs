@@ -26,6 +26,7 @@ mod dial;
 mod door;
 mod endpoint;
 mod event;
+mod frame;
 mod greet;
 mod introduce;
 mod join;
@@ -55,6 +56,7 @@ use tokio::sync::mpsc;
 pub use config::{Config, Limits, MESSAGE_BYTES_MAX, Member, PORT_DEFAULT};
 pub use counters::Counters;
 pub use event::{Event, JoinRequest, Joined, PeerStatus};
+pub use frame::{FrameKind, shown_sentence};
 pub use join::JoinError;
 pub use socket::TransportError;
 

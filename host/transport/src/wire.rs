@@ -151,9 +151,7 @@ pub(crate) async fn write_opening(
     stream: &mut quinn::SendStream,
     opening: &Opening,
 ) -> Result<(), FrameError> {
-    let mut bytes = PROTOCOL.to_be_bytes().to_vec();
-    bytes.extend_from_slice(&encode(opening)?);
-    write_bytes(stream, &bytes).await
+    write_bytes(stream, &encode_opening(opening)?).await
 }
 
 /// Receives one frame of at most `limit` bytes.
@@ -176,18 +174,24 @@ pub(crate) fn sentence(bytes: &[u8]) -> String {
     if text.is_empty() { "no reason was given".to_owned() } else { text }
 }
 
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
     postcard::to_allocvec(value).map_err(|_| FrameError::Garbled)
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
         _ => Err(FrameError::Garbled),
     }
 }
 
-fn decode_opening(bytes: &[u8]) -> Result<Opening, FrameError> {
+pub(crate) fn encode_opening(opening: &Opening) -> Result<Vec<u8>, FrameError> {
+    let mut bytes = PROTOCOL.to_be_bytes().to_vec();
+    bytes.extend_from_slice(&encode(opening)?);
+    Ok(bytes)
+}
+
+pub(crate) fn decode_opening(bytes: &[u8]) -> Result<Opening, FrameError> {
     let (version, rest) = bytes.split_first_chunk::<2>().ok_or(FrameError::Garbled)?;
     match u16::from_be_bytes(*version) {
         PROTOCOL => decode(rest),

@@ -21,7 +21,7 @@ fn what_the_user_asks_for_is_what_containers_get(features: Features) -> Result<(
     let fabric = Fabric::new(2, features)?;
     fabric.network(
         "shop",
-        "--subnet 10.90.0.0/24 --gateway 10.90.0.254 --aux-address printer=10.90.0.77 --ipv6 --subnet fd90::/64",
+        "--subnet 10.90.0.0/24 --gateway 10.90.0.254 --aux-address printer=10.90.0.77 --ipv6 --subnet fd90::/64 -o shoal.mtu=1300",
     )?;
     fabric.run(1, "here", "shop", "--ip 10.90.0.5 --ip6 fd90::5")?;
     fabric.run(2, "there", "shop", "--ip 10.90.0.200 --ip6 fd90::c8")?;
@@ -38,6 +38,10 @@ fn what_the_user_asks_for_is_what_containers_get(features: Features) -> Result<(
     }
     let taken = fabric.try_run(2, "printer", "shop", "--ip 10.90.0.77")?.refused()?;
     ensure!(taken.contains("10.90.0.77"), "{taken}");
+    ensure!(fabric.host(2).exec("any", &["cat", "/sys/class/net/eth0/mtu"])?.ok()? == "1300");
+    let small = "network create -d shoal --ipam-driver shoal -o shoal.mtu=575 small";
+    let told = fabric.host(1).try_docker(small)?.refused()?;
+    ensure!(told.contains("shoal.mtu=575") && told.contains("from 576"), "{told}");
     // An answer to every address of the subnet must not look like somebody holding the container's own.
     eventually("duplicate address detection to end well", Duration::from_secs(10), || {
         let state = fabric.host(1).exec("here", &["ip", "-6", "address", "show", "dev", "eth0"])?.ok()?;

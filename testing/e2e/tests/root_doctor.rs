@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use shoal_e2e::{Fabric, Features, scenarios};
-use shoal_netbed::{Bed, eventually};
+use shoal_netbed::{Bed, Host, eventually};
 
 scenarios! {
     doctor_finds_nothing_on_a_sound_fabric,
     a_port_that_does_not_answer_is_named_with_its_host,
     what_somebody_took_from_the_kernel_is_explained_or_mended,
+    an_endpoint_on_which_docker_and_shoal_differ_is_explained_and_the_advice_mends_it,
 }
 
 fn doctor_finds_nothing_on_a_sound_fabric(features: Features) -> Result<()> {
@@ -58,4 +59,55 @@ fn what_somebody_took_from_the_kernel_is_explained_or_mended(features: Features)
         fabric.host(1).exec("here", &["ping", "-c1", "-W1", &address])?.ok()
     })
     .map(drop)
+}
+
+/// The plugin is told, as if by dockerd, that a container's endpoint is gone, and of one that dockerd never made.
+fn an_endpoint_on_which_docker_and_shoal_differ_is_explained_and_the_advice_mends_it(
+    features: Features,
+) -> Result<()> {
+    let fabric = Fabric::new(2, features)?;
+    fabric.network("shop", "")?;
+    fabric.run(1, "here", "shop", "")?;
+    fabric.run(2, "there", "shop", "")?;
+    let (host, address) = (fabric.host(1), fabric.v4(2, "there", "shop")?);
+    host.ping("here", &address)?;
+    let network = host.docker("network inspect -f {{.Id}} shop")?;
+    let endpoint = host.docker("inspect -f {{.NetworkSettings.Networks.shop.EndpointID}} here")?;
+    for verb in ["Leave", "DeleteEndpoint"] {
+        plugin(host, verb, &format!("{{\"NetworkID\":\"{network}\",\"EndpointID\":\"{endpoint}\"}}"))?;
+    }
+    let stray = "5a".repeat(32);
+    plugin(
+        host,
+        "CreateEndpoint",
+        &format!(
+            "{{\"NetworkID\":\"{network}\",\"EndpointID\":\"{stray}\",\"Interface\":{{}},\"Options\":{{}}}}"
+        ),
+    )?;
+    let advice = "docker network disconnect -f shop here && docker network connect shop here";
+    eventually("doctor to tell both", Duration::from_secs(40), || {
+        let told = host.try_shoal("doctor")?.refused()?;
+        let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        ensure!(
+            told.contains("Docker has container here on network shop") && told.contains(advice),
+            "{told}"
+        );
+        ensure!(told.contains(&format!("Shoal has endpoint {}", &stray[..12])), "{told}");
+        Ok(())
+    })?;
+    host.sh(advice)?;
+    host.ping("here", &address)?;
+    eventually("doctor to be content with the container", Duration::from_secs(40), || {
+        let told = host.try_shoal("doctor")?;
+        ensure!(!told.stdout.contains("container here"), "{told}");
+        Ok(())
+    })
+}
+
+fn plugin(host: &Host, verb: &str, body: &str) -> Result<()> {
+    let url = format!("http://plugin/NetworkDriver.{verb}");
+    let words = ["curl", "-sS", "--unix-socket", "/run/docker/plugins/shoal.sock", "-d", body, &url];
+    let answer = host.run(&words)?.ok()?;
+    ensure!(!answer.contains("Err"), "{verb}: {answer}");
+    Ok(())
 }

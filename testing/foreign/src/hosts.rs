@@ -8,6 +8,7 @@ use shoal_facts::{Facts, HeadView, Judge, Signer};
 use shoal_membership::Membership;
 use shoal_networks::Record;
 use shoal_schema::Fact;
+use shoal_transport::{FrameKind, shown_sentence};
 use shoal_trust::HostKey;
 use shoal_types::{HostId, Moment};
 
@@ -52,6 +53,22 @@ pub(crate) fn membership_packets(bytes: &[u8]) {
         membership.tick(now);
     }
     assert!(membership.alive().is_subset(membership.known()), "who is alive is known");
+}
+
+/// The number of a kind of frame, then a frame's bytes; or, after the last number, a sentence. What is read writes back
+/// to what reads the same, and a sentence can be printed.
+pub(crate) fn transport_frame(bytes: &[u8]) {
+    let Some((number, frame)) = bytes.split_first() else { return };
+    let Some(kind) = FrameKind::ALL.get(usize::from(*number) % (FrameKind::ALL.len() + 1)) else {
+        let shown = shown_sentence(frame);
+        let length = shown.chars().count();
+        assert!((1..=400).contains(&length) && !shown.contains(char::is_control), "{shown:?}");
+        return;
+    };
+    match kind.rewritten(frame) {
+        Ok(written) => assert_eq!(kind.rewritten(&written), Ok(written.clone()), "{kind:?}"),
+        Err(sentence) => assert!(!sentence.is_empty(), "a refusal is a sentence"),
+    }
 }
 
 /// A record that this host stored earlier.

@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a target's way to report is to panic")]
 
 mod doors;
+mod fabric;
 mod hosts;
 mod seeds;
 mod trust;
@@ -26,12 +27,18 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     Target { name: "admin_command", run: doors::admin_command, seeds: seeds::admin_commands },
     Target { name: "certificate", run: trust::certificate, seeds: seeds::certificates },
+    Target { name: "configuration_file", run: doors::configuration_file, seeds: seeds::configuration_files },
+    Target { name: "docker_answer", run: doors::docker_answer, seeds: seeds::docker_answers },
     Target { name: "docker_call", run: doors::docker_call, seeds: seeds::docker_calls },
+    Target { name: "fabric_messages", run: fabric::fabric_messages, seeds: seeds::fabric_messages },
     Target { name: "fact", run: hosts::fact, seeds: seeds::facts },
     Target { name: "facts_messages", run: hosts::facts_messages, seeds: seeds::facts_messages },
     Target { name: "join_token", run: trust::join_token, seeds: seeds::join_tokens },
     Target { name: "membership_packets", run: hosts::membership_packets, seeds: seeds::membership_packets },
     Target { name: "stored_record", run: hosts::stored_record, seeds: seeds::stored_records },
+    Target { name: "stored_state", run: fabric::stored_state, seeds: seeds::stored_states },
+    Target { name: "transport_frame", run: hosts::transport_frame, seeds: seeds::transport_frames },
+    Target { name: "welcome", run: fabric::welcome, seeds: seeds::welcomes },
 ];
 
 /// Runs the target with this name; for `fuzz/`.

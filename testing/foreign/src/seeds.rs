@@ -1,5 +1,8 @@
 //! Inputs that reach deep into each parser, from which the corpora are written.
 
+mod machine;
+mod talk;
+
 use std::collections::BTreeMap;
 
 use shoal_facts::Effect;
@@ -14,6 +17,9 @@ use shoal_types::{FabricId, HostId, MacAddr, Moment, NetworkId, PoolIndex, Stamp
 
 use crate::hosts::{Everybody, host, key, new_facts};
 use crate::join;
+
+pub(crate) use machine::{configuration_files, docker_answers, stored_states};
+pub(crate) use talk::{fabric_messages, transport_frames, welcomes};
 
 /// Inputs by name.
 type Seeds = Vec<(String, Vec<u8>)>;

@@ -60,12 +60,18 @@ macro_rules! replays {
 replays! {
     admin_command
     certificate
+    configuration_file
+    docker_answer
     docker_call
+    fabric_messages
     fact
     facts_messages
     join_token
     membership_packets
     stored_record
+    stored_state
+    transport_frame
+    welcome
 }
 
 #[test]

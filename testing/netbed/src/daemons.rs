@@ -55,13 +55,23 @@ impl Host {
 
     /// Starts the agent and waits until it answers. Its log goes to `agent.log` in the host's folder.
     pub fn start_agent(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<()> {
+        self.start_agent_at(AGENT_SOCKET, arguments, environment)
+    }
+
+    /// The same for an agent that was told to answer at `socket`.
+    pub fn start_agent_at(
+        &self,
+        socket: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<()> {
         let mut command = self.command();
         command.arg(shoal_binary()?).arg("agent").args(arguments).envs(environment.iter().copied());
         start(&self.agent, command, &self.folder().join("agent.log"))?;
         let result = eventually(&format!("the agent on {}", self.name()), Duration::from_secs(20), || {
             still_runs(&self.agent, "the agent")?;
-            self.run(&["test", "-S", AGENT_SOCKET])?.ok()?;
-            self.shoal("status -o json")
+            self.run(&["test", "-S", socket])?.ok()?;
+            self.shoal(&format!("--socket {socket} status -o json"))
         });
         result.map(drop).with_context(|| self.tail("agent.log"))
     }

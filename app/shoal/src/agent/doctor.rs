@@ -1,6 +1,9 @@
 //! Compares kernel, Docker and facts, and explains each difference.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use shoal_api::{Check, Doctor, Here, HostState, Reach};
+use shoal_networks::EndpointDifference;
 use shoal_planner::{change_text, diff, plan};
 
 use super::owner::Agent;
@@ -14,6 +17,7 @@ impl Agent {
         self.check_kernel(&mut checks).await;
         self.check_hosts(&mut checks);
         self.check_networks(&mut checks);
+        self.check_endpoints(&mut checks);
         self.check_disk(&mut checks);
         let differences = u32::try_from(checks.iter().filter(|check| !check.ok).count()).unwrap_or(u32::MAX);
         Doctor { checks, differences }
@@ -86,12 +90,8 @@ impl Agent {
             let ports = |port: u16| format!("{} UDP port {port}", host.name);
             let tunnel_port = host.tunnel_port.unwrap_or_default();
             if host.state == HostState::Down {
-                let finding = format!("Host {} ({address}) is not heard.", host.name);
-                let mend = format!(
-                    "Look whether its agent runs; `shoal forget {}` if it is gone for good.",
-                    host.name
-                );
-                checks.push(wrong(format!("host {}", host.name), finding, mend));
+                checks.push(not_heard(&host, &address));
+                continue;
             }
             let open = |port: u16| format!("Open UDP port {port} between the two hosts.");
             checks.push(match &host.quic {
@@ -155,6 +155,30 @@ impl Agent {
         }
     }
 
+    fn check_endpoints(&self, checks: &mut Vec<Check>) {
+        let networks = self.fabric.networks();
+        let differences = networks.endpoint_differences(self.at().now);
+        for difference in &differences {
+            let network = match difference {
+                EndpointDifference::NotHere { network, .. }
+                | EndpointDifference::OtherAddress { network, .. }
+                | EndpointDifference::NotInEngine { network, .. } => *network,
+            };
+            let spec = networks.catalog().get(network);
+            checks.push(told(
+                difference,
+                &spec.map_or_else(|| network.to_string(), |spec| spec.name.to_string()),
+            ));
+        }
+        if differences.is_empty() && self.engine.is_some() {
+            let count = networks.endpoints().count();
+            checks.push(right(
+                "endpoints",
+                format!("Docker and Shoal agree on this host's {count} endpoints."),
+            ));
+        }
+    }
+
     fn check_disk(&self, checks: &mut Vec<Check>) {
         let folder = self.parts.settings.state_dir.display();
         checks.push(if self.unsaved.is_empty() {
@@ -168,6 +192,69 @@ impl Agent {
             )
         });
     }
+}
+
+/// A host that is down: its ports tell nothing more.
+fn not_heard(host: &shoal_api::Host, address: &str) -> Check {
+    let why = match &host.quic {
+        Reach::Unreachable { why } => format!(": {why}"),
+        Reach::Ok | Reach::Unknown => String::new(),
+    };
+    let finding = sentence(&format!("host {} ({address}) is not heard{why}", host.name));
+    let tunnel = host.tunnel_port.map(|port| format!(" and {port}")).unwrap_or_default();
+    let mend = format!(
+        "Look whether its agent runs and is in this fabric, and whether UDP ports {}{tunnel} are open between the two hosts; \
+         `shoal forget {}` if it is gone for good.",
+        host.quic_port, host.name
+    );
+    wrong(format!("host {}", host.name), finding, mend)
+}
+
+/// An endpoint on which Docker and this host differ.
+fn told(difference: &EndpointDifference, network: &str) -> Check {
+    let again = |container: &str| {
+        format!(
+            "`docker network disconnect -f {network} {container} && docker network connect {network} {container}`, or make \
+             the container again."
+        )
+    };
+    match difference {
+        EndpointDifference::NotHere { attached, .. } => {
+            let finding = format!(
+                "Docker has container {} on network {network} (endpoint {}), and Shoal does not: it reaches nobody there.",
+                attached.container,
+                attached.endpoint.short()
+            );
+            wrong(format!("container {}", attached.container), finding, again(&attached.container))
+        }
+        EndpointDifference::OtherAddress { attached, here, .. } => {
+            let finding = format!(
+                "Docker says that container {} has {} on network {network}, Shoal gave it {}: it reaches nobody there.",
+                attached.container,
+                addresses(attached.v4, attached.v6),
+                addresses(here.0, here.1)
+            );
+            wrong(format!("container {}", attached.container), finding, again(&attached.container))
+        }
+        EndpointDifference::NotInEngine { endpoint, container, .. } => {
+            let of = container.as_ref().map(|name| format!(" of container {name}")).unwrap_or_default();
+            let finding = format!(
+                "Shoal has endpoint {}{of} on network {network}, and no running container of Docker's has it.",
+                endpoint.short()
+            );
+            wrong(
+                format!("endpoint {}", endpoint.short()),
+                finding,
+                "The agent lets it go by itself within about a minute; until then its address is not given again.",
+            )
+        }
+    }
+}
+
+fn addresses(v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> String {
+    let both = [v4.map(IpAddr::V4), v6.map(IpAddr::V6)];
+    let known: Vec<String> = both.into_iter().flatten().map(|address| address.to_string()).collect();
+    if known.is_empty() { "no address".to_owned() } else { known.join(" and ") }
 }
 
 fn right(subject: impl Into<String>, finding: String) -> Check {
@@ -184,4 +271,54 @@ fn sentence(reason: &str) -> String {
     let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
     let end = if reason.ends_with('.') { "" } else { "." };
     format!("{first}{}{end}", letters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use shoal_api::Host;
+    use shoal_networks::Attached;
+    use shoal_types::NetworkId;
+
+    use super::*;
+
+    #[test]
+    fn a_host_that_is_down_is_told_once_with_why_its_port_does_not_answer() {
+        let why = "it accepts no connections: it is in no fabric".to_owned();
+        let host: Host = serde_json::from_value(serde_json::json!({
+            "id": "02".repeat(16), "name": "host-2", "addresses": ["192.0.2.2"], "state": "down",
+            "quic_port": 7373, "quic": {"state": "unreachable", "why": why}, "tunnel_port": 7375,
+            "tunnel": {"state": "unknown"}, "wireguard": null, "path_mtu": null, "rtt_us": null, "last_seen_ms": null, "version": "0.1.0",
+        }))
+        .unwrap();
+        let check = not_heard(&host, "192.0.2.2");
+        let wanted = "Host host-2 (192.0.2.2) is not heard: it accepts no connections: it is in no fabric.";
+        assert_eq!(check.finding, wanted);
+        assert!(check.mend.is_some_and(|mend| mend.contains("7374") && mend.contains("forget host-2")));
+    }
+
+    #[test]
+    fn each_difference_of_an_endpoint_names_the_container_and_what_mends_it() {
+        let attached = Attached {
+            endpoint: "ab".repeat(32).parse().unwrap(),
+            docker: "d0cce2".to_owned(),
+            container: "db".to_owned(),
+            v4: Some(Ipv4Addr::new(10, 9, 0, 2)),
+            v6: None,
+        };
+        let (network, endpoint) = (NetworkId::new([1; 16]), attached.endpoint.clone());
+        let again = "disconnect -f shop db && docker network connect shop db";
+        let container = Some("db".to_owned());
+        let here = (Some(Ipv4Addr::new(10, 9, 0, 3)), None);
+        let table = [
+            (EndpointDifference::NotHere { network, attached: attached.clone() }, "abababababab", again),
+            (EndpointDifference::OtherAddress { network, attached, here }, "10.9.0.3", again),
+            (EndpointDifference::NotInEngine { network, endpoint, container }, "abababababab", "by itself"),
+        ];
+        for (difference, part, mend) in table {
+            let check = told(&difference, "shop");
+            assert!(!check.ok && check.finding.contains("container db"), "{}", check.finding);
+            assert!(check.finding.contains(part), "{}", check.finding);
+            assert!(check.mend.as_ref().is_some_and(|told| told.contains(mend)), "{:?}", check.mend);
+        }
+    }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::Input;
-use crate::config::Settings;
+use shoal_config::Settings;
 
 /// How long open calls may take to end when the agent stops.
 const SHUT_WITHIN: Duration = Duration::from_secs(2);

@@ -1,13 +1,12 @@
 //! The container engine: carries requests out beside the agent's loop, and turns its events into reports.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shoal_containers::{Engine, Event, NetworkSpec, PoolSpec, SHOAL_DRIVER};
-use shoal_networks::{EngineNetwork, EngineReport, EngineRequest, EngineView, NETWORK_OPTION};
-use shoal_types::{EndpointId, IpNet};
+use shoal_containers::{Attachment, Engine, Event, NetworkSpec, PoolSpec, SHOAL_DRIVER};
+use shoal_networks::{Attached, EngineNetwork, EngineReport, EngineRequest, EngineView, NETWORK_OPTION};
+use shoal_types::IpNet;
 use tokio::sync::mpsc;
 
 use super::Input;
@@ -25,9 +24,10 @@ pub(crate) async fn work(
     inputs: mpsc::Sender<Input>,
 ) {
     while let Some(request) = requests.recv().await {
-        let report = carry_out(engine.as_ref(), request).await;
-        if inputs.send(Input::Engine(report)).await.is_err() {
-            return;
+        for report in carry_out(engine.as_ref(), request).await {
+            if inputs.send(Input::Engine(report)).await.is_err() {
+                return;
+            }
         }
     }
 }
@@ -69,8 +69,8 @@ async fn tell_wishes(engine: Arc<dyn Engine>, container: String, inputs: mpsc::S
     }
 }
 
-async fn carry_out(engine: &dyn Engine, request: EngineRequest) -> EngineReport {
-    match request {
+async fn carry_out(engine: &dyn Engine, request: EngineRequest) -> Vec<EngineReport> {
+    let report = match request {
         EngineRequest::Read(id) => match engine.network(&id).await {
             Ok(found) => EngineReport::Read(id, found.as_ref().and_then(view)),
             Err(error) => EngineReport::Unreachable(error.to_string()),
@@ -87,8 +87,8 @@ async fn carry_out(engine: &dyn Engine, request: EngineRequest) -> EngineReport 
             Ok(networks) => EngineReport::Listed(networks.iter().filter_map(view).collect()),
             Err(error) => EngineReport::Unreachable(error.to_string()),
         },
-        EngineRequest::Names => match engine.container_names_by_endpoint().await {
-            Ok(names) => EngineReport::Names(by_endpoint(names)),
+        EngineRequest::Names => match engine.attachments().await {
+            Ok(attachments) => return attached(attachments).into(),
             Err(error) => EngineReport::Unreachable(error.to_string()),
         },
         EngineRequest::Containers(id) => match engine.containers_of(&id).await {
@@ -97,7 +97,8 @@ async fn carry_out(engine: &dyn Engine, request: EngineRequest) -> EngineReport 
             }
             Err(error) => EngineReport::Unreachable(error.to_string()),
         },
-    }
+    };
+    vec![report]
 }
 
 /// Makes a network, after looking whether the engine has one of that name: an old one would make a second.
@@ -152,8 +153,15 @@ fn view(network: &shoal_containers::EngineNetwork) -> Option<EngineView> {
     })
 }
 
-fn by_endpoint(names: BTreeMap<String, String>) -> BTreeMap<EndpointId, String> {
-    names.into_iter().filter_map(|(endpoint, name)| Some((endpoint.parse().ok()?, name))).collect()
+/// What is attached, in the words of the core: the names of containers by endpoint, and all of it.
+fn attached(attachments: Vec<Attachment>) -> [EngineReport; 2] {
+    let of_core = |it: Attachment| {
+        let Attachment { endpoint, network: docker, container, v4, v6 } = it;
+        Some(Attached { endpoint: endpoint.parse().ok()?, docker, container, v4, v6 })
+    };
+    let attached: Vec<Attached> = attachments.into_iter().filter_map(of_core).collect();
+    let names = attached.iter().map(|it| (it.endpoint.clone(), it.container.clone()));
+    [EngineReport::Names(names.collect()), EngineReport::Attached(attached)]
 }
 
 /// What a burst of events asks to look at.
@@ -206,8 +214,8 @@ impl News {
         if let Ok(stranded) = engine.stranded().await {
             inputs.push(Input::Stranded(stranded));
         }
-        if let Ok(names) = engine.container_names_by_endpoint().await {
-            inputs.push(Input::Engine(EngineReport::Names(by_endpoint(names))));
+        if let Ok(attachments) = engine.attachments().await {
+            inputs.extend(attached(attachments).map(Input::Engine));
         }
         inputs
     }

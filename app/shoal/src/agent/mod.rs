@@ -21,6 +21,7 @@ mod machine;
 mod owner;
 mod perform;
 mod probe;
+mod ready;
 mod secrets;
 mod verbs;
 
@@ -43,7 +44,7 @@ use shoal_tunnels::Making;
 use shoal_types::HostId;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{Feature, Settings};
+use shoal_config::{Feature, Settings};
 
 /// Inputs that may wait before their senders are held back.
 const INPUTS_MAX: usize = 1024;
@@ -97,6 +98,7 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     tokio::spawn(engine::work(engine.clone(), work, inputs.clone()));
     tokio::spawn(engine::watch(engine, inputs.clone()));
     let ended = doors::open(&settings, &inputs)?;
+    ready::tell();
 
     let parts = owner::Parts { settings, clock, store, transport, kernel, engine: requests, inputs };
     let agent = owner::Agent::new(fabric, parts);

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::commands::PendingDelete;
 use super::verbs::Held;
 use super::{Input, engine, kernel::KernelThread, machine, probe};
-use crate::config::Settings;
+use shoal_config::Settings;
 
 /// How often the whole kernel state is read back and compared.
 const AUDIT_EVERY: Duration = Duration::from_secs(5);

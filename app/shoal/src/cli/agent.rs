@@ -8,7 +8,7 @@ use super::Exit;
 use super::args::Global;
 use super::error::CommandError;
 use super::flags::SettingFlags;
-use crate::config::{self, LogLevel, Raw};
+use shoal_config::{LogLevel, Raw};
 
 /// Decides the settings and runs the agent until it is told to end.
 pub(super) fn run(flags: SettingFlags, global: &Global) -> Result<Exit, CommandError> {
@@ -16,7 +16,7 @@ pub(super) fn run(flags: SettingFlags, global: &Global) -> Result<Exit, CommandE
     if let Some(socket) = &global.socket {
         typed.insert("socket", Raw::Text(socket.display().to_string()));
     }
-    let settings = config::load(&typed, global.config.as_deref())?;
+    let settings = shoal_config::load(&typed, global.config.as_deref())?;
     log(settings.log_level);
     crate::agent::run(settings).map_err(|error| CommandError::failed(format!("{error:#}")))?;
     Ok(Exit::Success)

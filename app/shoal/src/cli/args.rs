@@ -99,7 +99,7 @@ pub(crate) struct Init {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Token {
     /// How long it is valid: a number with s, m, h or d
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse::ttl)]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = shoal_config::parse_span)]
     pub(crate) ttl: Duration,
 }
 

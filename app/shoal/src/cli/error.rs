@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use shoal_api::{ConnectError, ConnectProblem, Failure};
 
-use crate::config::ConfigError;
 use crate::output::Output;
+use shoal_config::ConfigError;
 
 /// The command failed, or found differences.
 pub(super) const FAILED: u8 = 1;

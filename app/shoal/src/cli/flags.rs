@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, Error, FromArgMatches};
 
-use crate::config::{KEYS, Key, Raw};
+use shoal_config::{KEYS, Key, Raw};
 
 /// What was typed, by key.
 #[derive(Debug, Clone, Default)]

@@ -20,7 +20,7 @@ mod init;
 mod join;
 mod leave;
 mod network;
-pub(crate) mod parse;
+mod parse;
 mod rotate_key;
 mod session;
 mod status;

@@ -1,8 +1,7 @@
-//! Reads what was typed: times, members, prefixes, pairs. An error is a sentence without its subject; clap puts the
+//! Reads what was typed: members, prefixes, pairs. An error is a sentence without its subject; clap puts the
 //! flag and the text before it.
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Duration;
 
 use shoal_types::IpNet;
 
@@ -13,31 +12,6 @@ pub(crate) struct Member {
     pub(crate) host: String,
     /// UDP port of QUIC; `None`: the usual one.
     pub(crate) port: Option<u16>,
-}
-
-/// `90s`, `30m`, `24h`, `7d`; also `1h30m`. Not zero.
-pub(crate) fn ttl(text: &str) -> Result<Duration, String> {
-    let refused = || "give a number with s, m, h or d, such as 30m, 24h or 7d".to_owned();
-    let mut seconds = 0_u64;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(refused)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| refused())?;
-        let unit = match rest.as_bytes()[digits] {
-            b's' => 1,
-            b'm' => 60,
-            b'h' => 60 * 60,
-            b'd' => 24 * 60 * 60,
-            _ => return Err(refused()),
-        };
-        let part = number.checked_mul(unit).ok_or("the time is too long")?;
-        seconds = seconds.checked_add(part).ok_or("the time is too long")?;
-        rest = &rest[digits + 1..];
-    }
-    if seconds == 0 {
-        return Err(refused());
-    }
-    Ok(Duration::from_secs(seconds))
 }
 
 /// `10.0.0.1`, `10.0.0.1:7373`, `fd00::1`, `[fd00::1]:7373`, `host-1`, `host-1:7373`.
@@ -104,20 +78,6 @@ pub(crate) fn named_address(text: &str) -> Result<(String, IpAddr), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_is_a_number_with_a_unit() {
-        let seconds = |text| ttl(text).map(|time| time.as_secs()).ok();
-        let table = [("90s", 90), ("30m", 1_800), ("24h", 86_400), ("7d", 604_800), ("1h30m", 5_400)];
-        for (text, expected) in table {
-            assert_eq!(seconds(text), Some(expected), "{text}");
-        }
-        for bad in
-            ["", "0h", "1", "h", "-1h", "1w", "1.5h", "1h ", "99999999999999999999d", "9999999999999999d"]
-        {
-            assert!(ttl(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_member_is_a_name_or_an_address_with_or_without_a_port() {

@@ -8,7 +8,6 @@ use shoal_api::{Client, Command, ConnectError, FromAnswer};
 
 use super::args::Global;
 use super::error::CommandError;
-use crate::config;
 use crate::output::{Format, Output, Style};
 
 /// One command's means. The agent is looked for at the first question.
@@ -82,5 +81,5 @@ fn socket(global: &Global) -> Result<PathBuf, CommandError> {
     if let Some(socket) = std::env::var_os("SHOAL_SOCKET").filter(|socket| !socket.is_empty()) {
         return Ok(PathBuf::from(socket));
     }
-    Ok(config::load(&BTreeMap::new(), global.config.as_deref())?.socket)
+    Ok(shoal_config::load(&BTreeMap::new(), global.config.as_deref())?.socket)
 }

@@ -7,7 +7,6 @@ use shoal_api::{Command, Docker, Encrypter, Setting, Status, TransportInfo, Tunn
 use super::Exit;
 use super::error::CommandError;
 use super::session::Session;
-use crate::config;
 use crate::output::{Format, Style, Table, Tone, human};
 
 /// Prints it.
@@ -115,7 +114,7 @@ fn settings(settings: &[Setting], style: Style) -> String {
     let mut table = Table::new(["SETTING", "VALUE", "FROM"]);
     for setting in settings {
         let value = if setting.value.is_empty() { "-" } else { &setting.value };
-        table.row([setting.key.clone(), value.to_owned(), config::place(&setting.source)]);
+        table.row([setting.key.clone(), value.to_owned(), shoal_config::place(&setting.source)]);
     }
     table.render(style, "")
 }

@@ -16,19 +16,6 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-/// A time as it is typed: "7d", "1h30m".
-pub(crate) fn span(time: Duration) -> String {
-    let mut rest = time.as_secs();
-    let mut text = String::new();
-    for (unit, seconds) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
-        if rest >= seconds {
-            text.push_str(&format!("{}{unit}", rest / seconds));
-            rest %= seconds;
-        }
-    }
-    text
-}
-
 fn two(large: u64, unit: &str, small: u64, small_unit: &str) -> String {
     if small == 0 { format!("{large} {unit}") } else { format!("{large} {unit} {small} {small_unit}") }
 }

@@ -60,6 +60,44 @@ fn a_network_without_our_ipam_is_refused_with_the_command_that_works() {
 }
 
 #[test]
+fn an_mtu_that_cannot_work_is_refused_by_either_way_to_make_a_network() {
+    let table = [
+        ("575", "", "shoal.mtu=575 cannot be the MTU of a network: give a number from 576 to 65405"),
+        ("1279", "fd00:9::/64", "of a network with an IPv6 subnet: give a number from 1280 to 65405"),
+        ("65406", "", "from 576 to 65405"),
+        ("0", "", "from 576"),
+        ("-1", "", "from 576"),
+        ("big", "", "shoal.mtu=big cannot"),
+        ("", "", "shoal.mtu= cannot"),
+    ];
+    for (mtu, v6, expected) in table {
+        let mut a = Host::new(1);
+        let subnets = ["10.9.0.0/24", v6].into_iter().filter(|subnet| !subnet.is_empty());
+        let options = pairs(&[("shoal.mtu", mtu)]);
+        let refused =
+            a.create(&Create { subnets: subnets.collect(), options: options.clone(), ..plain("shop") });
+        assert!(refused.as_ref().is_err_and(|sentence| sentence.contains(expected)), "{mtu}: {refused:?}");
+        let refused = create(&mut a, NetworkRequest { v6: !v6.is_empty(), options, ..request("shop") });
+        assert!(refused.as_ref().is_err_and(|sentence| sentence.contains(expected)), "{mtu}: {refused:?}");
+    }
+    for (mtu, v6) in [("576", false), ("1280", true), ("9000", true), ("65405", false)] {
+        let options = pairs(&[("shoal.mtu", mtu)]);
+        create(&mut Host::new(1), NetworkRequest { v6, options, ..request("shop") }).unwrap();
+    }
+}
+
+#[test]
+fn an_mtu_that_cannot_work_is_not_taken_from_another_host() {
+    let mut a = Host::new(1);
+    create(&mut a, NetworkRequest { options: pairs(&[("shoal.mtu", "1300")]), ..request("shop") }).unwrap();
+    let (_, spec) = a.networks.catalog().by_name(&name("shop")).unwrap();
+    assert_eq!(shoal_networks::mtu_wanted(spec), Some(1300));
+    let mut spec = spec.clone();
+    spec.options = pairs(&[("shoal.mtu", "0")]);
+    assert_eq!(shoal_networks::mtu_wanted(&spec), None);
+}
+
+#[test]
 fn every_host_makes_the_network_bound_by_its_name() {
     let (mut a, mut b) = Host::pair();
     let wanted = Create {

@@ -12,6 +12,7 @@
 mod error;
 mod file;
 mod key;
+mod span;
 mod value;
 
 use std::collections::BTreeMap;
@@ -22,54 +23,55 @@ use std::time::Duration;
 use shoal_api::{Setting, SettingSource};
 use shoal_types::HostName;
 
-pub(crate) use error::{ConfigError, place};
-pub(crate) use key::{KEYS, Key};
-pub(crate) use value::{Feature, LogLevel, Raw};
+pub use error::{ConfigError, place};
+pub use key::{KEYS, Key};
+pub use span::{parse_span, span_text};
+pub use value::{Feature, LogLevel, Raw};
 
 /// Where the configuration file is unless `--config` or `SHOAL_CONFIG` names another.
-pub(crate) const DEFAULT_FILE: &str = "/etc/shoal/config.toml";
+pub const DEFAULT_FILE: &str = "/etc/shoal/config.toml";
 
 /// How every variable of ours begins.
 const PREFIX: &str = "SHOAL_";
 
 /// The variable that names the configuration file.
-pub(crate) const FILE_VARIABLE: &str = "SHOAL_CONFIG";
+pub const FILE_VARIABLE: &str = "SHOAL_CONFIG";
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// Folder of the agent's durable state. Absolute.
-    pub(crate) state_dir: PathBuf,
+    pub state_dir: PathBuf,
     /// Folder in a BPF file system where programs and maps are pinned. Absolute.
-    pub(crate) pin_dir: PathBuf,
+    pub pin_dir: PathBuf,
     /// Socket of the admin API. Absolute, at most [`value::SOCKET_PATH_MAX`] bytes.
-    pub(crate) socket: PathBuf,
-    /// Socket on which Docker asks Shoal; its file name without `.sock` is the driver's name. As `socket`.
-    pub(crate) plugin_socket: PathBuf,
+    pub socket: PathBuf,
+    /// Socket on which Docker asks Shoal; Docker must find it as the driver `shoal`. As `socket`.
+    pub plugin_socket: PathBuf,
     /// Docker's own socket. As `socket`.
-    pub(crate) docker_socket: PathBuf,
+    pub docker_socket: PathBuf,
     /// UDP port of QUIC, not 0.
-    pub(crate) quic_port: u16,
+    pub quic_port: u16,
     /// UDP port of VXLAN in clear. Not 0; the ports all differ.
-    pub(crate) vxlan_port: u16,
+    pub vxlan_port: u16,
     /// UDP port of encrypted tunnels; the next one is theirs too.
-    pub(crate) wireguard_port: u16,
+    pub wireguard_port: u16,
     /// How long a key of encrypted tunnels is used.
-    pub(crate) key_lifetime: Duration,
+    pub key_lifetime: Duration,
     /// What the names of tunnel devices begin with.
-    pub(crate) tunnel_device: String,
+    pub tunnel_device: String,
     /// Underlay addresses told to the other hosts, the preferred one first, at most 8; empty: chosen by the agent.
-    pub(crate) advertise: Vec<IpAddr>,
+    pub advertise: Vec<IpAddr>,
     /// The host's name; `None`: the machine's host name.
-    pub(crate) name: Option<HostName>,
+    pub name: Option<HostName>,
     /// What is logged.
-    pub(crate) log_level: LogLevel,
+    pub log_level: LogLevel,
     /// Kernel features that are not used though the kernel has them.
-    pub(crate) features_off: Vec<Feature>,
+    pub features_off: Vec<Feature>,
     /// MTU of containers' links, bytes, 1,280 to 65,485; `None`: from the underlay.
-    pub(crate) mtu: Option<u16>,
+    pub mtu: Option<u16>,
     /// Sentences about the settings that the user should read.
-    pub(crate) notices: Vec<String>,
+    pub notices: Vec<String>,
     /// Where each setting came from, by key; one that is missing here is at its default.
     sources: BTreeMap<&'static str, SettingSource>,
 }
@@ -100,7 +102,7 @@ impl Default for Settings {
 
 impl Settings {
     /// Every setting in force with its source, in the order of [`KEYS`], as `shoal status` shows them.
-    pub(crate) fn shown(&self) -> Vec<Setting> {
+    pub fn shown(&self) -> Vec<Setting> {
         let source = |key: &Key| self.sources.get(key.name).cloned().unwrap_or(SettingSource::Default);
         KEYS.iter()
             .map(|key| Setting { key: key.name.to_owned(), value: (key.show)(self), source: source(key) })
@@ -110,18 +112,18 @@ impl Settings {
 
 /// The configuration file as text, and where it is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct File<'a> {
+pub struct File<'a> {
     /// The path, for messages.
-    pub(crate) path: &'a Path,
+    pub path: &'a Path,
     /// What it holds.
-    pub(crate) text: &'a str,
+    pub text: &'a str,
 }
 
 /// Decides what is in force. `flags` holds what was typed, by key; `environment` may hold anything.
 ///
 /// # Errors
 /// The first setting that is unknown or whose value cannot be used, with its place; or two that exclude each other.
-pub(crate) fn resolve(
+pub fn resolve(
     flags: &BTreeMap<&'static str, Raw>,
     environment: &BTreeMap<String, String>,
     file: Option<File<'_>>,
@@ -153,10 +155,7 @@ pub(crate) fn resolve(
 ///
 /// # Errors
 /// As [`resolve`]; also a file that cannot be read. The usual file need not exist, one that was named must.
-pub(crate) fn load(
-    flags: &BTreeMap<&'static str, Raw>,
-    file: Option<&Path>,
-) -> Result<Settings, ConfigError> {
+pub fn load(flags: &BTreeMap<&'static str, Raw>, file: Option<&Path>) -> Result<Settings, ConfigError> {
     let environment = environment();
     let named = file.map(PathBuf::from).or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from));
     let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));

@@ -10,7 +10,7 @@ pub(crate) const SOCKET_PATH_MAX: usize = 106;
 
 /// A value as typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Raw {
+pub enum Raw {
     /// A flag's or variable's value, or a string in the file.
     Text(String),
     /// An integer in the file.
@@ -21,7 +21,7 @@ pub(crate) enum Raw {
 
 /// What is logged: messages of this weight and heavier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LogLevel {
+pub enum LogLevel {
     /// Something is broken.
     Error,
     /// Something is wrong but goes on.
@@ -36,7 +36,7 @@ pub(crate) enum LogLevel {
 
 /// A kernel feature that can be switched off, so that what replaces it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Feature {
+pub enum Feature {
     /// Hand packets for a container of this host straight into its namespace (`bpf_redirect_peer`).
     RedirectPeer,
     /// Read and write many map entries with one call.
@@ -56,7 +56,7 @@ impl LogLevel {
 
     /// The directives of a log filter: this level for Shoal's own crates (a target is matched by its beginning), and of
     /// others' no more than warnings.
-    pub(crate) fn directives(self) -> String {
+    pub fn directives(self) -> String {
         let others = if self == Self::Error { self } else { Self::Warn };
         format!("{others},shoal={self}")
     }
@@ -110,7 +110,7 @@ fn choice<T: Copy>(all: &[(&'static str, T)], text: &str, what: &str) -> Result<
 
 impl Raw {
     /// A single word or path.
-    pub(super) fn text(&self) -> Result<String, String> {
+    pub(crate) fn text(&self) -> Result<String, String> {
         match self {
             Self::Text(text) => Ok(text.clone()),
             Self::Number(number) => {
@@ -121,12 +121,12 @@ impl Raw {
     }
 
     /// Anything that is read from a single text.
-    pub(super) fn parsed<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, String> {
+    pub(crate) fn parsed<T: FromStr<Err: fmt::Display>>(&self) -> Result<T, String> {
         self.text()?.parse().map_err(|error: T::Err| error.to_string())
     }
 
     /// A list; a single text is split at commas.
-    pub(super) fn list<T: FromStr>(
+    pub(crate) fn list<T: FromStr>(
         &self,
         refused: impl Fn(&str, T::Err) -> String,
     ) -> Result<Vec<T>, String> {
@@ -140,7 +140,7 @@ impl Raw {
     }
 
     /// A whole number from `least` to `most`; `what` says of what.
-    pub(super) fn number(&self, least: u16, most: u16, what: &str) -> Result<u16, String> {
+    pub(crate) fn number(&self, least: u16, most: u16, what: &str) -> Result<u16, String> {
         let (shown, number) = match self {
             Self::Number(number) => (number.to_string(), Some(*number)),
             Self::Text(text) => (format!("\"{text}\""), text.trim().parse().ok()),
@@ -152,7 +152,7 @@ impl Raw {
     }
 
     /// A path that starts at the root.
-    pub(super) fn folder(&self) -> Result<PathBuf, String> {
+    pub(crate) fn folder(&self) -> Result<PathBuf, String> {
         let text = self.text()?;
         if !text.starts_with('/') {
             return Err(format!("\"{text}\" is not an absolute path: start it with \"/\""));
@@ -161,7 +161,7 @@ impl Raw {
     }
 
     /// A path that a Unix socket can have.
-    pub(super) fn socket(&self) -> Result<PathBuf, String> {
+    pub(crate) fn socket(&self) -> Result<PathBuf, String> {
         let path = self.folder()?;
         let length = path.as_os_str().len();
         if length > SOCKET_PATH_MAX {

@@ -10,13 +10,13 @@ use super::error::unknown_key;
 use super::{ConfigError, File, KEYS, Raw};
 
 /// What a file sets, by key, with the place of each.
-pub(super) type InFile = BTreeMap<&'static str, (SettingSource, Raw)>;
+pub(crate) type InFile = BTreeMap<&'static str, (SettingSource, Raw)>;
 
 /// Reads a file's text.
 ///
 /// # Errors
 /// Text that is no TOML, an unknown key, a value of a kind that no setting has: with file and line.
-pub(super) fn read(file: &File<'_>) -> Result<InFile, ConfigError> {
+pub(crate) fn read(file: &File<'_>) -> Result<InFile, ConfigError> {
     let table = DeTable::parse(file.text).map_err(|error| no_toml(file, &error))?;
     let mut found = InFile::new();
     for (name, value) in table.get_ref() {

@@ -208,7 +208,7 @@ fn flags_and_helps_follow_from_the_keys() {
 
 #[test]
 fn every_key_is_documented_with_its_variable_and_default() {
-    let page = include_str!("../../../../docs/reference/configuration.md");
+    let page = include_str!("../../../docs/reference/configuration.md");
     let defaults = Settings::default();
     for key in KEYS {
         let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", key.name)));

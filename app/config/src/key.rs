@@ -7,28 +7,27 @@ use std::time::Duration;
 use shoal_types::LinkName;
 
 use super::{Feature, Raw, Settings};
-use crate::cli::parse;
-use crate::output::human;
+use crate::span::{parse_span, span_text};
 
 /// A setting.
-pub(crate) struct Key {
+pub struct Key {
     /// Its name in the file; the variable follows from it.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Its flag, with dashes.
-    pub(crate) flag: &'static str,
+    pub flag: &'static str,
     /// Whether it is a list, so that the flag may be given several times.
-    pub(crate) many: bool,
+    pub many: bool,
     /// What it is, as the flag's help and docs/reference/configuration.md say it.
-    pub(crate) help: &'static str,
+    pub help: &'static str,
     /// Reads a value into the settings, or says in a sentence why not.
-    pub(super) set: fn(&mut Settings, &Raw) -> Result<(), String>,
+    pub(crate) set: fn(&mut Settings, &Raw) -> Result<(), String>,
     /// The value in force as text; empty: not set.
-    pub(super) show: fn(&Settings) -> String,
+    pub(crate) show: fn(&Settings) -> String,
 }
 
 impl Key {
     /// Its environment variable: `SHOAL_QUIC_PORT`.
-    pub(crate) fn variable(&self) -> String {
+    pub fn variable(&self) -> String {
         format!("SHOAL_{}", self.name.to_uppercase())
     }
 }
@@ -46,7 +45,7 @@ const MTU_MIN: u16 = 1280;
 const MTU_MAX: u16 = u16::MAX - 50;
 
 /// All settings, in the order in which they are shown.
-pub(crate) const KEYS: &[Key] = &[
+pub const KEYS: &[Key] = &[
     Key {
         name: "name",
         flag: "--name",
@@ -88,7 +87,7 @@ pub(crate) const KEYS: &[Key] = &[
         many: false,
         help: "How long a key of encrypted tunnels is used: a number with m, h or d [default: 7d]",
         set: |settings, raw| key_lifetime(raw).map(|lifetime| settings.key_lifetime = lifetime),
-        show: |settings| human::span(settings.key_lifetime),
+        show: |settings| span_text(settings.key_lifetime),
     },
     Key {
         name: "vxlan_port",
@@ -183,7 +182,7 @@ fn tunnel_device(raw: &Raw) -> Result<String, String> {
 }
 
 fn key_lifetime(raw: &Raw) -> Result<Duration, String> {
-    let lifetime = parse::ttl(&raw.text()?)?;
+    let lifetime = parse_span(&raw.text()?)?;
     if lifetime < KEY_LIFETIME_MIN {
         return Err("a key is used for two minutes at least: a change of keys takes one".into());
     }

@@ -8,14 +8,14 @@ use shoal_api::SettingSource;
 /// A setting that cannot be used: where it stands and what is wrong, one sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}{problem}")]
-pub(crate) struct ConfigError {
+pub struct ConfigError {
     /// Ends in ": " unless it is empty.
     place: String,
     problem: String,
 }
 
 impl ConfigError {
-    pub(super) fn new(source: &SettingSource, key: &str, problem: impl AsRef<str>) -> Self {
+    pub(crate) fn new(source: &SettingSource, key: &str, problem: impl AsRef<str>) -> Self {
         let problem = problem.as_ref();
         let problem = match source {
             // The flag or variable has named the key already.
@@ -25,22 +25,22 @@ impl ConfigError {
         Self { place: format!("{}: ", place(source)), problem }
     }
 
-    pub(super) fn at_line(path: &Path, line: u32, problem: String) -> Self {
+    pub(crate) fn at_line(path: &Path, line: u32, problem: String) -> Self {
         let source = SettingSource::File { path: path.to_owned(), line };
         Self { place: format!("{}: ", place(&source)), problem }
     }
 
-    pub(super) fn together(problem: String) -> Self {
+    pub(crate) fn together(problem: String) -> Self {
         Self { place: String::new(), problem }
     }
 
-    pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
+    pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> Self {
         Self { place: String::new(), problem: format!("cannot read {}: {error}", path.display()) }
     }
 }
 
 /// Where a setting stands, for people.
-pub(crate) fn place(source: &SettingSource) -> String {
+pub fn place(source: &SettingSource) -> String {
     match source {
         SettingSource::Default => "default".to_owned(),
         SettingSource::File { path, line } => format!("{}, line {line}", path.display()),
@@ -50,7 +50,7 @@ pub(crate) fn place(source: &SettingSource) -> String {
 }
 
 /// A sentence for a key that does not exist.
-pub(super) fn unknown_key(name: &str, known: &[&str]) -> String {
+pub(crate) fn unknown_key(name: &str, known: &[&str]) -> String {
     let mut sentence = format!("\"{name}\" is not a setting; ");
     match nearest(name, known.iter().copied()) {
         Some(nearest) => {
@@ -64,7 +64,7 @@ pub(super) fn unknown_key(name: &str, known: &[&str]) -> String {
 }
 
 /// The known name that differs in the fewest letters, unless it differs in more than a third of them.
-pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let (distance, nearest) = known.map(|known| (distance(name, known), known)).min()?;
     (distance * 3 <= name.chars().count().max(3)).then_some(nearest)
 }

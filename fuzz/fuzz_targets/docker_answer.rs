@@ -1,0 +1,4 @@
+//! Runs `docker_answer` of `testing/foreign`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| shoal_foreign::run("docker_answer", bytes));
