@@ -95,8 +95,13 @@ impl HostKernel {
         if flags & PEER_IN_CLEAR == 0 && address.is_ipv6() {
             return Err(refused("send to host", address, "addresses in encrypted tunnels are of IPv4"));
         }
-        let entry =
-            shoal_abi::Peer { local: peer.local.into(), ifindex: way.device.index, mtu: peer.mtu, flags };
+        let entry = shoal_abi::Peer {
+            local: peer.local.into(),
+            ifindex: way.device.index,
+            mtu: peer.mtu,
+            flags,
+            host: *peer.host.bytes(),
+        };
         self.maps.peers.set(&address.into(), &entry)
     }
 

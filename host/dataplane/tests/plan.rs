@@ -309,7 +309,7 @@ fn a_pinned_map_of_another_layout_is_refused_by_name() {
     let peers = folder.join("maps/peers_2");
     std::fs::remove_file(&peers).unwrap();
     let line =
-        format!("bpftool map create {} type hash key 16 value 28 entries 9 name peers_2", peers.display());
+        format!("bpftool map create {} type hash key 16 value 24 entries 9 name peers_2", peers.display());
     host.namespace.run(&line).unwrap();
     let options = host.options();
     let error = host.namespace.inside(|| HostKernel::open(&options).err().unwrap()).to_string();

@@ -129,6 +129,33 @@ fn an_encrypted_network_does_not_fall_back_to_a_tunnel_in_clear() {
 }
 
 #[test]
+fn no_packet_is_lost_while_a_host_changes_its_end() {
+    let hosts = two_hosts(ALL_FEATURES, Over::Engine);
+    let [one, two, _three] = three_containers(&hosts, Over::Engine);
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(300));
+    let (old, new) = (outer(2, Over::Engine), outer(22, Over::Engine));
+    let bed::End { tunnel, known } = bed::end_at(22, 7376);
+    let lost = lost_during(&one, "10.7.0.2", || {
+        hosts.1.apply(&[
+            Change::SetTunnel(name("dp-wg2"), tunnel),
+            Change::SetWireGuardPeer(name("dp-wg2"), bed::public(1), bed::end(1)),
+        ]);
+        let peer_of_new = Change::SetPeer(new, peer(1, Over::Engine));
+        hosts.0.apply(&[Change::SetWireGuardPeer(name("dp-wg"), bed::public(22), known), peer_of_new]);
+        pause();
+        // The second host sends through its new end, and the first does not know that yet.
+        let through_new = Peer { local: new, tunnel: name("dp-wg2"), ..peer(2, Over::Engine) };
+        hosts.1.apply(&[Change::SetPeer(outer(1, Over::Engine), through_new)]);
+        pause();
+        hosts.0.learn(&two, new);
+        pause();
+        hosts.1.apply(&[Change::RemoveTunnel(name("dp-wg"))]);
+        hosts.0.apply(&[Change::RemovePeer(old), Change::RemoveWireGuardPeer(name("dp-wg"), bed::public(2))]);
+    });
+    assert!(lost.contains("400 received"), "{lost}");
+}
+
+#[test]
 fn what_comes_in_clear_reaches_no_encrypted_network() {
     let hosts = two_hosts(ALL_FEATURES, Over::V4);
     let [one, _two, _three] = three_containers(&hosts, Over::V4);

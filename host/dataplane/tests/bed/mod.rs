@@ -22,7 +22,7 @@ use shoal_plan::{
     Backend, Change, EndpointEntry, EndpointKey, Link, LinkSources, Peer, Tunnel, WireGuard, WireGuardPeer,
 };
 use shoal_ports::Kernel;
-use shoal_types::{LinkName, MacAddr, Vni, WireGuardKey, WireGuardSecret};
+use shoal_types::{HostId, LinkName, MacAddr, Vni, WireGuardKey, WireGuardSecret};
 
 /// The network of all containers in these tests, unless they say otherwise.
 pub const SHOP: u32 = 4711;
@@ -281,7 +281,7 @@ pub fn two_hosts(features: Features, over: Over) -> (Host, Host) {
 /// How one of the two hosts sends to the other.
 pub fn peer(own: u8, over: Over) -> Peer {
     let tunnel = name(if over == Over::Engine { "dp-wg" } else { "dp-vx" });
-    Peer { local: outer(own, over), tunnel, mtu: 1370 }
+    Peer { host: HostId::new([0xfe; 16]), local: outer(own, over), tunnel, mtu: 1370 }
 }
 
 /// The outer address of a host.
@@ -294,30 +294,43 @@ pub fn outer(number: u8, over: Over) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// An end in user space, of host `number`.
-pub fn encrypted(number: u8) -> Tunnel {
-    Tunnel::Encrypted(WireGuard {
+/// An end in user space, and what others know of it.
+pub struct End {
+    pub tunnel: Tunnel,
+    pub known: WireGuardPeer,
+}
+
+/// The end with address 240.0.0.`number` and a UDP port, on the second host but for number 1.
+pub fn end_at(number: u8, port: u16) -> End {
+    let address = [240, 0, 0, number].into();
+    let tunnel = Tunnel::Encrypted(WireGuard {
         backend: Backend::UserSpace,
         // As WireGuard clamps it.
         secret: WireGuardSecret::new([0x48; 32]),
-        address: [240, 0, 0, number].into(),
-        port: 7375,
+        address,
+        port,
         mtu: 1420,
-    })
+    });
+    let at = if number == 1 { [10, 99, 0, 1] } else { [10, 99, 0, 2] };
+    let known = WireGuardPeer {
+        address,
+        endpoint: Some((at, port).into()),
+        preshared: Some(WireGuardSecret::new([0x22; 32])),
+        keepalive: Some(25),
+    };
+    End { tunnel, known }
+}
+
+pub fn encrypted(number: u8) -> Tunnel {
+    end_at(number, 7375).tunnel
+}
+
+pub fn end(number: u8) -> WireGuardPeer {
+    end_at(number, 7375).known
 }
 
 pub fn public(number: u8) -> WireGuardKey {
     WireGuardKey::new([number; 32])
-}
-
-/// What others know of the end of host `number`.
-pub fn end(number: u8) -> WireGuardPeer {
-    WireGuardPeer {
-        address: [240, 0, 0, number].into(),
-        endpoint: Some(([10, 99, 0, number], 7375).into()),
-        preshared: Some(WireGuardSecret::new([0x22; 32])),
-        keepalive: Some(25),
-    }
 }
 
 pub const ALL_FEATURES: Features = Features { redirect_peer: true, map_batch: true };
