@@ -10,6 +10,7 @@ mod doors;
 mod hosts;
 mod seeds;
 mod trust;
+mod tunnels;
 
 /// One parser with what to start from.
 #[derive(Debug, Clone, Copy)]
@@ -27,9 +28,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "admin_command", run: doors::admin_command, seeds: seeds::admin_commands },
     Target { name: "certificate", run: trust::certificate, seeds: seeds::certificates },
     Target { name: "docker_call", run: doors::docker_call, seeds: seeds::docker_calls },
+    Target { name: "engine_answer", run: tunnels::engine_answer, seeds: seeds::engine_answers },
     Target { name: "fact", run: hosts::fact, seeds: seeds::facts },
     Target { name: "facts_messages", run: hosts::facts_messages, seeds: seeds::facts_messages },
     Target { name: "join_token", run: trust::join_token, seeds: seeds::join_tokens },
+    Target { name: "kernel_answer", run: tunnels::kernel_answer, seeds: seeds::kernel_answers },
     Target { name: "membership_packets", run: hosts::membership_packets, seeds: seeds::membership_packets },
     Target { name: "stored_record", run: hosts::stored_record, seeds: seeds::stored_records },
 ];
