@@ -84,9 +84,10 @@ struct peer {
 	__u32 ifindex; /* of the device that leads to it */
 	__u16 mtu; /* largest inner IP packet that reaches it, bytes */
 	__u16 flags; /* PEER_* */
+	__u8 host[16]; /* id of the host, the same for all its addresses */
 };
 
-_Static_assert(sizeof(struct peer) == 24, "peer has no padding");
+_Static_assert(sizeof(struct peer) == 40, "peer has no padding");
 
 /* Thousands of hosts, some with an address of each family and each kind. */
 #define PEERS_MAX 16384

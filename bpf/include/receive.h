@@ -4,7 +4,9 @@
  * - The outer source is a peer, and of the device's own kind: one that is reached in clear if the device is in clear,
  *   one that is reached encrypted if not. In clear that proves little on an open underlay (UDP's source can be forged,
  *   and a container's own traffic leaves masqueraded as its host); encrypted it does.
- * - The inner source is not known to be elsewhere. The sender's program has checked it against the link; this is the
+ * - The inner source is not known to be elsewhere, that is, on another host: which of a host's outer addresses it is
+ *   known behind does not matter, or packets would be lost while keys change, between a host's first packet from its
+ *   new address and the last entry that names it. The sender's program has checked it against the link; this is the
  *   second lock, against a host whose program is lost or whose containers speak to the underlay, and it drops what an
  *   endpoint sends by way of a host it has left. A source that is not known at all passes: the first packets of a new
  *   container may overtake the fact that it exists, and dropping them would cost every new connection a retransmission.
@@ -22,21 +24,27 @@
 
 enum way_in { WAY_IN_CLEAR, WAY_ENCRYPTED, WAY_ENGINE };
 
-static __always_inline bool is_foreign(__u32 vni, const struct address *source, const struct address *host)
+static __always_inline bool is_same_host(const struct peer *a, const struct peer *b)
+{
+	const __u64 *x = (const __u64 *)a->host, *y = (const __u64 *)b->host;
+
+	return x[0] == y[0] && x[1] == y[1];
+}
+
+/* Whether an inner source is known to be elsewhere than on the host that `peer` is an address of. */
+static __always_inline bool is_foreign(__u32 vni, const struct address *source, const struct address *host,
+				       const struct peer *peer)
 {
 	struct endpoint_key key = { .vni = vni, .address = *source };
 	struct endpoint *known = bpf_map_lookup_elem(&endpoints, &key);
+	struct peer *home;
 
-	return known && (known->ifindex || !address_equal(&known->peer, host));
-}
-
-static __always_inline int check_sender(const struct address *host, bool in_clear)
-{
-	struct peer *peer = bpf_map_lookup_elem(&peers_2, host);
-
-	if (!peer)
-		return -DROP_FOREIGN_HOST;
-	return !!(peer->flags & PEER_IN_CLEAR) == in_clear ? 0 : -DROP_FOREIGN_TUNNEL;
+	if (!known || (!known->ifindex && address_equal(&known->peer, host)))
+		return false;
+	if (known->ifindex)
+		return true;
+	home = bpf_map_lookup_elem(&peers_2, &known->peer);
+	return !home || !is_same_host(home, peer);
 }
 
 static __always_inline int check_receiver(const struct link *link, bool in_clear)
@@ -54,15 +62,18 @@ static __always_inline int receive(struct __sk_buff *skb, enum way_in way, __u32
 	struct endpoint *endpoint;
 	struct packet packet;
 	struct link *link;
+	struct peer *peer;
 	int failed;
 
-	failed = check_sender(host, in_clear);
-	if (failed)
-		return failed;
+	peer = bpf_map_lookup_elem(&peers_2, host);
+	if (!peer)
+		return -DROP_FOREIGN_HOST;
+	if (!!(peer->flags & PEER_IN_CLEAR) != in_clear)
+		return -DROP_FOREIGN_TUNNEL;
 	failed = parse_packet(skb, &packet);
 	if (failed)
 		return failed;
-	if (is_foreign(vni, &packet.source, host))
+	if (is_foreign(vni, &packet.source, host, peer))
 		return -DROP_FOREIGN_SOURCE;
 	key.address = packet.destination;
 	endpoint = bpf_map_lookup_elem(&endpoints, &key);

@@ -4,7 +4,10 @@
 mod rig;
 
 use rig::packet::{TCP, UDP, frame, framed, tcp, udp, v4, v6};
-use rig::{FABRIC_MAC, OTHER_LINK, OTHER_MAC, OWN_V4, REDIRECT, Rig, SHOP, SHOT, other_link, peer, shared};
+use rig::{
+    FABRIC_MAC, OTHER_LINK, OTHER_MAC, OWN_V4, REDIRECT, Rig, SHOP, SHOT, THIRD_HOST, other_link, peer,
+    shared,
+};
 use shoal_abi::{DropReason, Endpoint, LINK_IN_CLEAR, Link, PEER_FRAMED, PEER_IN_CLEAR, Peer};
 
 /// The host that packets come from; the endpoints 10.7.0.2 and fd07::2 are there.
@@ -95,9 +98,12 @@ fn a_network_in_clear_is_not_served() {
 #[test]
 fn the_other_rules_are_those_of_every_tunnel() {
     let rig = rig();
-    rig.set_peer("240.9.9.9", Peer { flags: PEER_FRAMED, ..peer("240.0.0.1") });
+    rig.set_peer("240.9.9.9", Peer { flags: PEER_FRAMED, host: THIRD_HOST, ..peer("240.0.0.1") });
     let drops = |host: &str, packet: &[u8], reason| rig.drops(&framed(SHOP, host, packet), reason);
     drops("240.9.9.9", &good()[0], DropReason::ForeignSource);
+    // An address that the endpoint's host has beside the one it is known at, as while its keys change.
+    rig.set_peer("240.8.8.8", Peer { flags: PEER_FRAMED, ..peer("240.0.0.1") });
+    assert_eq!(rig.run(&framed(SHOP, "240.8.8.8", &good()[0])).verdict, REDIRECT);
     drops(HOST, &v4(OWN_V4, "10.7.0.3", UDP, &udp(30)), DropReason::ForeignSource);
     drops(HOST, &v4("10.7.0.2", "10.7.0.2", UDP, &udp(30)), DropReason::NotLocal);
     drops(HOST, &frame(0x0806, &[0; 28]), DropReason::NotIp);

@@ -4,7 +4,7 @@
 mod rig;
 
 use rig::packet::{TCP, UDP, frame, tcp, udp, v4, v6};
-use rig::{OTHER_LINK, OWN_V4, OWN_V6, REDIRECT, Rig, SHOP, SHOT, other_link, peer, shared};
+use rig::{OTHER_LINK, OWN_V4, OWN_V6, REDIRECT, Rig, SHOP, SHOT, THIRD_HOST, other_link, peer, shared};
 use shoal_abi::{DropReason, Endpoint, LINK_IN_CLEAR, Link, PEER_FRAMED, PEER_IN_CLEAR, Peer};
 
 /// Both programs, each with hosts and networks of its kind.
@@ -57,7 +57,7 @@ fn a_host_that_is_no_peer_is_not_heard() {
 #[test]
 fn a_source_that_lives_elsewhere_is_not_believed() {
     for rig in both() {
-        rig.set_peer("10.99.0.9", Peer { flags: rig.way_flags(), ..peer("10.99.0.1") });
+        rig.set_peer("10.99.0.9", Peer { flags: rig.way_flags(), host: THIRD_HOST, ..peer("10.99.0.1") });
         rig.come_from(SHOP, "10.99.0.9");
         rig.drops(&v4("10.7.0.2", "10.7.0.3", UDP, &udp(30)), DropReason::ForeignSource);
         rig.drops(&v6("fd07::2", "fd07::3", UDP, &udp(30)), DropReason::ForeignSource);
@@ -139,4 +139,18 @@ fn what_came_encrypted_reaches_no_network_in_clear() {
     rig.come_from(SHOP, "10.99.0.2");
     rig.drops(&v4("10.7.0.2", "10.7.0.3", UDP, &udp(30)), DropReason::CameEncrypted);
     assert_eq!(rig.carried(OTHER_LINK), (0, 0));
+}
+
+#[test]
+fn an_endpoint_may_send_from_any_address_of_its_host() {
+    for rig in both() {
+        let peer = Peer { flags: rig.way_flags(), ..peer("10.99.0.1") };
+        rig.set_peer("10.99.0.8", peer);
+        rig.come_from(SHOP, "10.99.0.8");
+        assert_eq!(rig.run(&v4("10.7.0.2", "10.7.0.3", UDP, &udp(30))).verdict, REDIRECT);
+        // Unless it is known at an address that is no peer's any more, or this host's own.
+        rig.remove("peers_2", &shared("10.99.0.2"));
+        rig.drops(&v4("10.7.0.2", "10.7.0.3", UDP, &udp(30)), DropReason::ForeignSource);
+        rig.drops(&v4(OWN_V4, "10.7.0.3", UDP, &udp(30)), DropReason::ForeignSource);
+    }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
-use shoal_types::{LinkName, MacAddr, Vni, WireGuardKey};
+use shoal_types::{HostId, LinkName, MacAddr, Vni, WireGuardKey};
 
 pub use tunnel::{Backend, INNER_VXLAN_PORT, Tunnel, WireGuard, WireGuardPeer};
 
@@ -107,6 +107,9 @@ pub enum EndpointEntry {
 /// Another host of the fabric.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Peer {
+    /// Whose outer address it is. A host may have several, as while its keys change: what is known to be behind one of
+    /// them may come from any other.
+    pub host: HostId,
     /// Outer source address towards it: this host's end of the same tunnel.
     pub local: IpAddr,
     /// The device that leads to it.

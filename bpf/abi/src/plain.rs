@@ -55,5 +55,5 @@ impl Plain for u64 {
 }
 
 plain! {
-    UnderlayAddress: 16, EndpointKey: 20, Endpoint: 20, Link: 48, Peer: 24, LinkCounters: 32, DropKey: 8,
+    UnderlayAddress: 16, EndpointKey: 20, Endpoint: 20, Link: 48, Peer: 40, LinkCounters: 32, DropKey: 8,
 }

@@ -33,6 +33,9 @@ pub const REDIRECT: u32 = 7;
 /// The link that packets under test come from, and another one.
 pub const LINK: u32 = 1;
 pub const OTHER_LINK: u32 = 77;
+/// The host that peers are, and one that they are not.
+pub const OTHER_HOST: [u8; 16] = [2; 16];
+pub const THIRD_HOST: [u8; 16] = [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 3];
 /// A device that exists, as tunnels must: the loopback device again. And one that does not.
 pub const TUNNEL: u32 = 1;
 pub const GONE: u32 = 0x7fff_ffff;
@@ -258,7 +261,7 @@ pub fn other_link() -> Link {
 }
 
 pub fn peer(local: &str) -> Peer {
-    Peer { local: shared(local), ifindex: TUNNEL, mtu: 1370, flags: 0 }
+    Peer { local: shared(local), ifindex: TUNNEL, mtu: 1370, flags: 0, host: OTHER_HOST }
 }
 
 pub fn link(v4: &str, v6: &str, mac: [u8; 6]) -> Link {

@@ -86,8 +86,21 @@ fn set_tunnels<'a>(
         !wanted.tunnels.contains_key(*name) && differ.iter().any(|(_, new)| port(new) == port(old))
     });
     changes.extend(in_the_way.map(|(name, _)| Change::RemoveTunnel(name.clone())));
+    if !differ.is_empty() {
+        changes.extend(maybe_in_the_way(wanted, observed).cloned().map(Change::RemoveLink));
+    }
     changes.extend(differ.iter().map(|(name, tunnel)| Change::SetTunnel((*name).clone(), (*tunnel).clone())));
     differ.into_iter().map(|(name, _)| name).collect()
+}
+
+/// What is broken, asked for by nothing, and has no address behind it: a tunnel, perhaps, whose port is not known.
+fn maybe_in_the_way<'a>(wanted: &HostPlan, observed: &'a Observed) -> impl Iterator<Item = &'a LinkName> {
+    let stale = observed.broken.keys().filter(|name| is_unwanted(wanted, name));
+    stale.filter(|name| !observed.plan.endpoints.values().any(|entry| leads_to(entry, name)))
+}
+
+fn is_unwanted(wanted: &HostPlan, name: &LinkName) -> bool {
+    !wanted.links.contains_key(name) && !wanted.tunnels.contains_key(name)
 }
 
 /// UDP port on the underlay. It has room for one device, so an old one goes before a new one of another name comes.
@@ -162,10 +175,9 @@ fn remove_endpoints(wanted: &HostPlan, observed: &Observed, changes: &mut Vec<Ch
 /// A broken thing that nothing asks for may be a tunnel: whoever applies the change knows.
 fn remove_links(wanted: &HostPlan, observed: &Observed, changes: &mut Vec<Change>) {
     let there: BTreeSet<&LinkName> = observed.plan.links.keys().chain(observed.broken.keys()).collect();
-    let stale = there
-        .into_iter()
-        .filter(|name| !wanted.links.contains_key(*name) && !wanted.tunnels.contains_key(*name));
-    changes.extend(stale.map(|name| Change::RemoveLink(name.clone())));
+    for name in there.into_iter().filter(|name| is_unwanted(wanted, name)) {
+        push_once(Change::RemoveLink(name.clone()), changes);
+    }
 }
 
 fn remove_peers(wanted: &HostPlan, observed: &Observed, changes: &mut Vec<Change>) {
@@ -182,14 +194,15 @@ fn remove_wireguard_peers(wanted: &HostPlan, observed: &Observed, changes: &mut 
     changes.extend(stale.map(|(tunnel, key)| Change::RemoveWireGuardPeer(tunnel.clone(), *key)));
 }
 
-/// Those that were not in the way of new ones.
 fn remove_tunnels(wanted: &HostPlan, observed: &Observed, changes: &mut Vec<Change>) {
-    let is_gone = |name: &LinkName, changes: &[Change]| {
-        changes.iter().any(|change| matches!(change, Change::RemoveTunnel(gone) if gone == name))
-    };
     for name in observed.plan.tunnels.keys().filter(|name| !wanted.tunnels.contains_key(*name)) {
-        if !is_gone(name, changes) {
-            changes.push(Change::RemoveTunnel(name.clone()));
-        }
+        push_once(Change::RemoveTunnel(name.clone()), changes);
+    }
+}
+
+/// Adds a removal, unless what it removes was in the way of something new and has gone before.
+fn push_once(removal: Change, changes: &mut Vec<Change>) {
+    if !changes.contains(&removal) {
+        changes.push(removal);
     }
 }

@@ -162,6 +162,24 @@ fn a_tunnel_in_clear_of_another_name_goes_before_the_new_one_comes() {
 }
 
 #[test]
+fn what_is_broken_may_be_a_tunnel_in_the_way() {
+    let mut observed = Observed::default();
+    observed.broken.insert(name("old0"), "is down".to_owned());
+    observed.broken.insert(name("sh-ee0000000000"), "is down".to_owned());
+    observed.plan.endpoints.insert(key("10.0.0.9"), EndpointEntry::Local(name("sh-ee0000000000")));
+    assert_eq!(
+        heads(&diff(&host_in_clear(), &observed)),
+        [
+            "- endpoint 301/10.0.0.9",
+            "- link old0",
+            "+ tunnel shoal0",
+            "+ peer 192.0.2.2",
+            "- link sh-ee0000000000",
+        ]
+    );
+}
+
+#[test]
 fn two_tunnels_that_share_no_port_stand_side_by_side() {
     let before = HostPlan::default().with_tunnel("old0", clear(4789)).with_peer("192.0.2.2", "old0");
     assert_eq!(

@@ -44,8 +44,7 @@ impl Kernel {
     fn apply(&mut self, change: &Change) {
         match change {
             Change::SetTunnel(name, tunnel) => self.set_tunnel(name, tunnel),
-            Change::RemoveTunnel(name) => self.remove_tunnel(name),
-            Change::RemoveLink(name) => drop(self.devices.remove(name)),
+            Change::RemoveTunnel(name) | Change::RemoveLink(name) => self.remove(name),
             Change::SetWireGuardPeer(name, key, peer) => drop(self.ends(name).insert(*key, peer.clone())),
             Change::RemoveWireGuardPeer(name, key) => drop(self.ends(name).remove(key)),
             Change::SetLink(name, link) => self.set(name, Device::Link(link.clone())),
@@ -80,8 +79,8 @@ impl Kernel {
         }
     }
 
-    /// Nothing leads to it any more.
-    fn remove_tunnel(&mut self, name: &LinkName) {
+    /// No peer leads to it any more.
+    fn remove(&mut self, name: &LinkName) {
         if let Some((index, ..)) = self.devices.remove(name) {
             self.peers.retain(|_, (at, _)| *at != index);
         }
@@ -131,7 +130,7 @@ impl Kernel {
         for (address, (index, peer)) in &self.peers {
             let tunnel = self.name(*index).filter(|name| matches!(self.devices[name].1, Device::Tunnel(..)));
             let (tunnel, mtu) = tunnel.map_or((name("(none)"), 0), |tunnel| (tunnel, peer.mtu));
-            observed.plan.peers.insert(*address, Peer { local: peer.local, tunnel, mtu });
+            observed.plan.peers.insert(*address, Peer { tunnel, mtu, ..peer.clone() });
         }
         observed
     }

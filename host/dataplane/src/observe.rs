@@ -7,7 +7,7 @@ use shoal_abi::{LINK_HAS_V4, LINK_HAS_V6, LINK_IN_CLEAR, TUNNEL_MAC};
 use shoal_links::{Device, Kind};
 use shoal_plan::{EndpointEntry, EndpointKey, Link, LinkSources, Observed, Peer, Tunnel};
 use shoal_ports::KernelError;
-use shoal_types::{LinkName, MacAddr, Vni};
+use shoal_types::{HostId, LinkName, MacAddr, Vni};
 
 use crate::error::refused;
 use crate::programs::Program;
@@ -132,10 +132,11 @@ impl HostKernel {
         for (address, entry) in self.maps.peers.entries()? {
             let is_right =
                 flags.get(&entry.ifindex).is_some_and(|wanted| wanted.is_none_or(|w| w == entry.flags));
-            let peer = match names.get(&entry.ifindex).filter(|_| is_right) {
-                Some(&name) => Peer { local: entry.local.into(), tunnel: name.clone(), mtu: entry.mtu },
-                None => Peer { local: entry.local.into(), tunnel: no_tunnel.clone(), mtu: 0 },
+            let (tunnel, mtu) = match names.get(&entry.ifindex).filter(|_| is_right) {
+                Some(&name) => (name.clone(), entry.mtu),
+                None => (no_tunnel.clone(), 0),
             };
+            let peer = Peer { host: HostId::new(entry.host), local: entry.local.into(), tunnel, mtu };
             observed.plan.peers.insert(address.into(), peer);
         }
         Ok(())

@@ -33,7 +33,6 @@ impl HostKernel {
         tunnel: &Tunnel,
     ) -> Result<(), KernelError> {
         ways.remove(name);
-        self.find_ours(name)?;
         let device = self.tunnels.make(&self.links, name, tunnel, TUNNEL_MAC)?;
         self.check_kind(&device, tunnel)?;
         self.bring_into_service(&device, self.programs.for_tunnel(Some(tunnel))).map_err(|error| {
@@ -54,7 +53,7 @@ impl HostKernel {
     /// What leads to it goes first.
     pub(crate) fn remove_tunnel(&self, ways: &mut Ways, name: &LinkName) -> Result<(), KernelError> {
         ways.remove(name);
-        if let Some(device) = self.find_ours(name)? {
+        if let Some(device) = self.links.find(name)?.filter(|device| device.is_ours) {
             let entries = self.maps.peers.entries()?;
             let through = entries.iter().filter(|(_, peer)| peer.ifindex == device.index);
             through.into_iter().try_for_each(|(address, _)| self.maps.peers.remove(address))?;
@@ -96,8 +95,13 @@ impl HostKernel {
         if flags & PEER_IN_CLEAR == 0 && address.is_ipv6() {
             return Err(refused("send to host", address, "addresses in encrypted tunnels are of IPv4"));
         }
-        let entry =
-            shoal_abi::Peer { local: peer.local.into(), ifindex: way.device.index, mtu: peer.mtu, flags };
+        let entry = shoal_abi::Peer {
+            local: peer.local.into(),
+            ifindex: way.device.index,
+            mtu: peer.mtu,
+            flags,
+            host: *peer.host.bytes(),
+        };
         self.maps.peers.set(&address.into(), &entry)
     }
 

@@ -11,6 +11,7 @@ mod fabric;
 mod hosts;
 mod seeds;
 mod trust;
+mod tunnels;
 
 /// One parser with what to start from.
 #[derive(Debug, Clone, Copy)]
@@ -31,9 +32,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "docker_answer", run: doors::docker_answer, seeds: seeds::docker_answers },
     Target { name: "docker_call", run: doors::docker_call, seeds: seeds::docker_calls },
     Target { name: "fabric_messages", run: fabric::fabric_messages, seeds: seeds::fabric_messages },
+    Target { name: "engine_answer", run: tunnels::engine_answer, seeds: seeds::engine_answers },
     Target { name: "fact", run: hosts::fact, seeds: seeds::facts },
     Target { name: "facts_messages", run: hosts::facts_messages, seeds: seeds::facts_messages },
     Target { name: "join_token", run: trust::join_token, seeds: seeds::join_tokens },
+    Target { name: "kernel_answer", run: tunnels::kernel_answer, seeds: seeds::kernel_answers },
     Target { name: "membership_packets", run: hosts::membership_packets, seeds: seeds::membership_packets },
     Target { name: "stored_record", run: hosts::stored_record, seeds: seeds::stored_records },
     Target { name: "stored_state", run: fabric::stored_state, seeds: seeds::stored_states },

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use shoal_plan::{
     Backend, EndpointEntry, EndpointKey, HostPlan, Link, LinkSources, Peer, Tunnel, WireGuard, WireGuardPeer,
 };
-use shoal_types::{EndpointId, LinkName, MacAddr, Vni, WireGuardKey, WireGuardSecret};
+use shoal_types::{EndpointId, HostId, LinkName, MacAddr, Vni, WireGuardKey, WireGuardSecret};
 
 /// An endpoint whose id starts with `digits`.
 pub(crate) fn endpoint(digits: &str) -> EndpointId {
@@ -86,7 +86,8 @@ impl PlanExt for HostPlan {
             Some(wireguard) => wireguard.address.into(),
             None => address("192.0.2.1"),
         };
-        self.peers.insert(at, Peer { local, tunnel: name(device), mtu: 1370 });
+        let host = HostId::new([2; 16]);
+        self.peers.insert(at, Peer { host, local, tunnel: name(device), mtu: 1370 });
         self
     }
 

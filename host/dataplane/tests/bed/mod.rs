@@ -17,9 +17,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sched::{CloneFlags, setns, unshare};
 use shoal_dataplane::{Features, HostKernel, Options};
-use shoal_plan::{Change, EndpointEntry, EndpointKey, Link, LinkSources, Peer, Tunnel};
+use shoal_links::TunnelOptions;
+use shoal_plan::{
+    Backend, Change, EndpointEntry, EndpointKey, Link, LinkSources, Peer, Tunnel, WireGuard, WireGuardPeer,
+};
 use shoal_ports::Kernel;
-use shoal_types::{LinkName, MacAddr, Vni};
+use shoal_types::{HostId, LinkName, MacAddr, Vni, WireGuardKey, WireGuardSecret};
 
 /// The network of all containers in these tests, unless they say otherwise.
 pub const SHOP: u32 = 4711;
@@ -77,7 +80,7 @@ impl Namespace {
     }
 }
 
-/// A folder for one host's bpffs; unmounted and removed when dropped.
+/// A folder for one host's bpffs, and beside it one for its tunnels; unmounted and removed when dropped.
 pub struct PinFolder(PathBuf);
 
 impl PinFolder {
@@ -92,12 +95,17 @@ impl PinFolder {
     pub fn path(&self) -> &Path {
         &self.0
     }
+
+    pub fn run_dir(&self) -> PathBuf {
+        self.0.with_extension("run")
+    }
 }
 
 impl Drop for PinFolder {
     fn drop(&mut self) {
         let _gone = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
         let _gone = std::fs::remove_dir(&self.0);
+        let _gone = std::fs::remove_dir_all(self.run_dir());
     }
 }
 
@@ -106,16 +114,52 @@ pub struct Host {
     pub namespace: Namespace,
     pub pins: PinFolder,
     pub features: Features,
+    /// Whether its containers are of networks in clear.
+    pub in_clear: bool,
+}
+
+impl Drop for Host {
+    /// A process that carries frames would keep the namespace.
+    fn drop(&mut self) {
+        let names = std::fs::read_dir(self.pins.run_dir()).into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".sock")?.parse().ok());
+        let removals: Vec<_> = names.map(Change::RemoveTunnel).collect();
+        if !removals.is_empty() {
+            self.kernel(|kernel| drop(kernel.apply(&removals)));
+        }
+    }
 }
 
 impl Host {
     pub fn new(features: Features) -> Self {
-        Self { namespace: Namespace::new(), pins: PinFolder::new(), features }
+        Self { namespace: Namespace::new(), pins: PinFolder::new(), features, in_clear: true }
+    }
+
+    pub fn options(&self) -> Options {
+        let engine = vec![env!("CARGO_BIN_EXE_stand-in-carrier").into()];
+        let tunnels = TunnelOptions { run_dir: self.pins.run_dir(), engine };
+        Options { pin_dir: self.pins.path().join("shoal"), features: self.features, tunnels }
+    }
+
+    /// Kills the process behind a tunnel.
+    pub fn kill_engine(&self, device: &str) {
+        let control = self.pins.run_dir().join(format!("{device}.sock"));
+        let has_it = |pid: &i32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).split('\0').any(|word| Path::new(word) == control)
+        };
+        let all = std::fs::read_dir("/proc").expect("/proc").flatten();
+        let pid = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(has_it);
+        let pid = nix::unistd::Pid::from_raw(pid.expect("a process"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("kill it");
+        while has_it(&pid.as_raw()) {
+            std::thread::yield_now();
+        }
     }
 
     /// Opens the data plane as an agent would, works with it, and drops it again.
     pub fn kernel<T: Send>(&self, work: impl FnOnce(&mut HostKernel) -> T + Send) -> T {
-        let options = Options { pin_dir: self.pins.path().join("shoal"), features: self.features };
+        let options = self.options();
         self.namespace.inside(|| work(&mut HostKernel::open(&options).expect("the data plane opens")))
     }
 
@@ -130,7 +174,8 @@ impl Host {
     }
 
     pub fn container_in(&self, vni: u32, number: u8) -> Container {
-        let (name, link) = pair(vni, number);
+        let (name, mut link) = pair(vni, number);
+        link.in_clear = self.in_clear;
         let container = Namespace::new();
         let mut changes = vec![Change::SetLink(name.clone(), link.clone())];
         for address in addresses(number) {
@@ -194,31 +239,98 @@ pub fn pair(network: u32, number: u8) -> (LinkName, Link) {
         mac: MacAddr::new([2, 0, 0, 0, 7, number]),
         mtu: 1370,
         vni: vni(network),
+        in_clear: true,
         sources: LinkSources { v4: Some(v4), v6: Some(v6) },
     };
     (name(&format!("dp-out{number}")), link)
 }
 
-/// Two hosts on one wire: 10.99.0.1 and .2, fd99::1 and ::2, a tunnel each, each the other's peer over one family.
-pub fn two_hosts(features: Features, over_v6: bool) -> (Host, Host) {
-    let hosts = (Host::new(features), Host::new(features));
+/// What leads from one host to the other.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Over {
+    /// VXLAN in clear.
+    V4,
+    V6,
+    /// A TAP device and a process, "encrypted" as far as anyone here can tell.
+    Engine,
+}
+
+/// Two hosts on one wire: 10.99.0.1 and .2, fd99::1 and ::2, a tunnel each, each the other's peer over one of them.
+pub fn two_hosts(features: Features, over: Over) -> (Host, Host) {
+    let mut hosts = (Host::new(features), Host::new(features));
     hosts.0.namespace.ip(&format!("link add wire type veth peer wire netns {}", hosts.1.namespace.path()));
-    for (host, own, other) in [(&hosts.0, 1, 2), (&hosts.1, 2, 1)] {
+    for (host, own, other) in [(&mut hosts.0, 1, 2), (&mut hosts.1, 2, 1)] {
         host.namespace.ip(&format!("address add 10.99.0.{own}/24 dev wire"));
         host.namespace.ip(&format!("address add fd99::{own}/64 dev wire nodad"));
         host.namespace.ip("link set wire up");
-        let peer = Peer { local: underlay(own, over_v6), mtu: 1370 };
-        host.apply(&[
-            Change::SetTunnel(Tunnel { name: name("dp-vx"), port: 4790 }),
-            Change::SetPeer(underlay(other, over_v6), peer),
-        ]);
+        host.in_clear = over != Over::Engine;
+        if host.in_clear {
+            host.apply(&[Change::SetTunnel(name("dp-vx"), Tunnel::Clear { port: 4790 })]);
+        } else {
+            let tunnel = encrypted(own);
+            host.apply(&[
+                Change::SetTunnel(name("dp-wg"), tunnel),
+                Change::SetWireGuardPeer(name("dp-wg"), public(other), end(other)),
+            ]);
+        }
+        host.apply(&[Change::SetPeer(outer(other, over), peer(own, over))]);
     }
     hosts
 }
 
-pub fn underlay(number: u8, v6: bool) -> IpAddr {
-    let text = if v6 { format!("fd99::{number}") } else { format!("10.99.0.{number}") };
+/// How one of the two hosts sends to the other.
+pub fn peer(own: u8, over: Over) -> Peer {
+    let tunnel = name(if over == Over::Engine { "dp-wg" } else { "dp-vx" });
+    Peer { host: HostId::new([0xfe; 16]), local: outer(own, over), tunnel, mtu: 1370 }
+}
+
+/// The outer address of a host.
+pub fn outer(number: u8, over: Over) -> IpAddr {
+    let text = match over {
+        Over::V4 => format!("10.99.0.{number}"),
+        Over::V6 => format!("fd99::{number}"),
+        Over::Engine => format!("240.0.0.{number}"),
+    };
     text.parse().expect("an address")
+}
+
+/// An end in user space, and what others know of it.
+pub struct End {
+    pub tunnel: Tunnel,
+    pub known: WireGuardPeer,
+}
+
+/// The end with address 240.0.0.`number` and a UDP port, on the second host but for number 1.
+pub fn end_at(number: u8, port: u16) -> End {
+    let address = [240, 0, 0, number].into();
+    let tunnel = Tunnel::Encrypted(WireGuard {
+        backend: Backend::UserSpace,
+        // As WireGuard clamps it.
+        secret: WireGuardSecret::new([0x48; 32]),
+        address,
+        port,
+        mtu: 1420,
+    });
+    let at = if number == 1 { [10, 99, 0, 1] } else { [10, 99, 0, 2] };
+    let known = WireGuardPeer {
+        address,
+        endpoint: Some((at, port).into()),
+        preshared: Some(WireGuardSecret::new([0x22; 32])),
+        keepalive: Some(25),
+    };
+    End { tunnel, known }
+}
+
+pub fn encrypted(number: u8) -> Tunnel {
+    end_at(number, 7375).tunnel
+}
+
+pub fn end(number: u8) -> WireGuardPeer {
+    end_at(number, 7375).known
+}
+
+pub fn public(number: u8) -> WireGuardKey {
+    WireGuardKey::new([number; 32])
 }
 
 pub const ALL_FEATURES: Features = Features { redirect_peer: true, map_batch: true };

@@ -92,7 +92,7 @@ impl Genl {
 }
 
 /// Sorts the messages of one datagram; whether the answer ends with it.
-fn messages(mut bytes: &[u8], answers: &mut Vec<Vec<u8>>) -> nix::Result<bool> {
+pub(crate) fn messages(mut bytes: &[u8], answers: &mut Vec<Vec<u8>>) -> nix::Result<bool> {
     while let Some(length) = bytes.get(..4).and_then(u32_of).and_then(|length| usize::try_from(length).ok()) {
         let message = bytes.get(..length).ok_or(nix::Error::EBADMSG)?;
         let kind = message.get(4..6).and_then(u16_of).ok_or(nix::Error::EBADMSG)?;

@@ -183,15 +183,15 @@ fn read_inside(name: &LinkName) -> Result<Result<Tunnel, String>, KernelError> {
     if !wg.is_up {
         return Ok(Err(format!("{WG} in its namespace is down")));
     }
-    if !inside.has_route(wg, ENDS)? {
-        return Ok(Err("the route in its namespace is gone".into()));
-    }
     let address = match inside.addresses(wg)?.as_slice() {
         [(address, 32)] => *address,
         others => {
             return Ok(Err(format!("{WG} in its namespace has {} addresses instead of one", others.len())));
         }
     };
+    if !inside.has_route(wg, ENDS)? {
+        return Ok(Err("the route in its namespace is gone".into()));
+    }
     let settings = wg_netlink::get(WG).map_err(|errno| unreadable(name, errno))?;
     let Some(secret) = settings.secret else {
         return Ok(Err(format!("{WG} in its namespace has no private key")));

@@ -39,7 +39,7 @@ use user::Children;
 pub mod foreign {
     pub use super::settings::{PeerSettings, Settings};
     pub use super::uapi::parse as parse_engine_answer;
-    pub use super::wg_netlink::parse as parse_kernel_answer;
+    pub use super::wg_netlink::parse_datagram as parse_kernel_answer;
 }
 
 /// Where tunnels keep what is no device, and how the process of the user-space kind is started.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shoal_types::{WireGuardKey, WireGuardSecret};
 
-use super::genl::{Attributes, Genl, attributes, u16_of, u64_of};
+use super::genl::{Attributes, Genl, attributes, messages, u16_of, u64_of};
 use super::settings::{PeerSettings, Settings, Step, secret};
 
 const FAMILY: &str = "wireguard";
@@ -85,8 +85,18 @@ fn step_attributes(step: &Step) -> Attributes {
     }
 }
 
+/// Reads one datagram of the kernel's answer to a question for a device.
+///
+/// # Errors
+/// A message is cut off, or says why the kernel refuses.
+pub fn parse_datagram(bytes: &[u8]) -> Result<Settings, String> {
+    let mut answers = Vec::new();
+    messages(bytes, &mut answers).map_err(|errno| errno.desc().to_owned())?;
+    Ok(parse(&answers))
+}
+
 /// Reads the attributes of a dump's messages. What is cut off or has another length than it should is left out.
-pub fn parse(messages: &[Vec<u8>]) -> Settings {
+fn parse(messages: &[Vec<u8>]) -> Settings {
     let mut settings = Settings::default();
     for (kind, value) in messages.iter().flat_map(|message| attributes(message)) {
         match kind {

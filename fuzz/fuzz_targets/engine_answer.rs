@@ -1,0 +1,4 @@
+//! Runs `engine_answer` of `testing/foreign`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| shoal_foreign::run("engine_answer", bytes));

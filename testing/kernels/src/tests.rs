@@ -1,0 +1,56 @@
+//! The test binaries, built by cargo.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+/// The packages whose tests touch the kernel and nothing else.
+const PACKAGES: [&str; 3] = ["shoal-abi", "shoal-links", "shoal-dataplane"];
+
+/// A test binary.
+pub(crate) struct Tests {
+    /// `package::binary`, as nextest calls it.
+    pub(crate) label: String,
+    /// Folder of the package, in which its tests expect to run.
+    pub(crate) folder: PathBuf,
+    pub(crate) binary: PathBuf,
+}
+
+/// Builds the tests that run on the kernel, and what they start.
+pub(crate) fn build() -> Result<Vec<Tests>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["test", "--no-run", "--locked", "--message-format=json-render-diagnostics"])
+        .args(PACKAGES.iter().flat_map(|package| ["-p", package]))
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    ensure!(output.status.success(), "the tests do not build");
+    let text = String::from_utf8(output.stdout).context("cargo's messages are not text")?;
+    let tests: Vec<Tests> = text.lines().filter_map(test).collect();
+    ensure!(!tests.is_empty(), "cargo names no test binary");
+    Ok(tests)
+}
+
+/// Reads one of cargo's messages; those of unit tests of libraries have nothing to do with the kernel.
+fn test(line: &str) -> Option<Tests> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let target = &message["target"];
+    let is_test = message["reason"] == "compiler-artifact" && target["kind"] == serde_json::json!(["test"]);
+    let binary = message["executable"].as_str().filter(|_| is_test)?;
+    let folder = PathBuf::from(message["manifest_path"].as_str()?).parent()?.to_owned();
+    let label = format!("{}::{}", package(&folder), target["name"].as_str()?);
+    Some(Tests { label, folder, binary: binary.into() })
+}
+
+/// A package is `shoal-<folder name>`.
+fn package(folder: &std::path::Path) -> String {
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+    format!("shoal-{}", name.unwrap_or_default())
+}
+
+/// Where cargo puts what it builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
+}
