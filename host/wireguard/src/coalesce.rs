@@ -12,7 +12,9 @@ use std::ops::Range;
 use crate::checksum;
 use crate::segment::addresses;
 use crate::unwrap::{FRAME_HEAD, frame_head};
-use crate::wire::{ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4, IPV6, Offload, PROTOCOL_TCP, TCP, number, number32, put};
+use crate::wire::{
+    ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4, IPV6, Offload, PROTOCOL_TCP, TCP, number, number32, put,
+};
 
 /// Longest IP packet, bytes.
 const LONGEST: usize = 65_535;
@@ -228,7 +230,10 @@ impl Joined {
     fn may_be_of_flow(&self, buffer: &[u8], bytes: &[u8], from: From) -> bool {
         let head = &buffer[self.first.clone()];
         let header = if from.ethertype == ETHERTYPE_IPV6 { IPV6 } else { IPV4 };
-        self.from == from && bytes.len() >= header && bytes[0] >> 4 == head[0] >> 4 && addresses(head) == addresses(bytes)
+        self.from == from
+            && bytes.len() >= header
+            && bytes[0] >> 4 == head[0] >> 4
+            && addresses(head) == addresses(bytes)
     }
 
     /// Takes a segment of its flow, or says that it cannot. Then it is complete.

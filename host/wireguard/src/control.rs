@@ -25,7 +25,7 @@ const CONNECTIONS_MAX: usize = 16;
 
 /// The socket, with the lock that makes it the only one.
 #[derive(Debug)]
-pub struct Control {
+pub(crate) struct Control {
     path: PathBuf,
     listener: UnixListener,
     _lock: File,
@@ -33,11 +33,11 @@ pub struct Control {
 
 impl Control {
     /// Opens the socket, in place of one that a dead engine has left.
-    pub fn open(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let lock = lock(path)?;
-        Self::bind(path).map(|listener| Self { path: path.to_owned(), listener, _lock: lock }).map_err(|error| {
-            Failure::Control { path: path.to_owned(), error }
-        })
+        Self::bind(path)
+            .map(|listener| Self { path: path.to_owned(), listener, _lock: lock })
+            .map_err(|error| Failure::Control { path: path.to_owned(), error })
     }
 
     fn bind(path: &Path) -> io::Result<UnixListener> {
@@ -55,7 +55,7 @@ impl Control {
     }
 
     /// Answers until the process ends.
-    pub fn serve(&self, engine: &Arc<Engine>) {
+    pub(crate) fn serve(&self, engine: &Arc<Engine>) {
         let open = Arc::new(AtomicUsize::new(0));
         for stream in self.listener.incoming() {
             let Ok(stream) = stream else {
@@ -80,14 +80,15 @@ impl Control {
     }
 
     /// Removes the socket.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         let _ = fs::remove_file(&self.path);
     }
 }
 
 fn lock(path: &Path) -> Result<File, Failure> {
     let failure = |error| Failure::Control { path: path.to_owned(), error };
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(beside(path, ".lock"));
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(beside(path, ".lock"));
     let file = file.map_err(failure)?;
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -148,14 +148,14 @@ impl Counters {
 }
 
 /// Sums of all threads as lines `name=number`, drops as `drop_name=number`.
-pub fn report<'a>(all: impl Iterator<Item = &'a Counters> + Clone) -> String {
+pub fn report(all: &[Counters]) -> String {
     let mut text = String::new();
     for count in Count::ALL {
-        let sum: u64 = all.clone().map(|counters| counters.count(*count)).sum();
+        let sum: u64 = all.iter().map(|counters| counters.count(*count)).sum();
         let _ = writeln!(text, "{}={sum}", count.name());
     }
     for reason in Drop::ALL {
-        let sum: u64 = all.clone().map(|counters| counters.dropped(*reason)).sum();
+        let sum: u64 = all.iter().map(|counters| counters.dropped(*reason)).sum();
         let _ = writeln!(text, "drop_{}={sum}", reason.name());
     }
     text
@@ -171,7 +171,7 @@ mod tests {
         one.drop(Drop::Replayed);
         two.drop_many(Drop::Replayed, 2);
         two.add(Count::FramesIn, 7);
-        let text = report([&one, &two].into_iter());
+        let text = report(&[one, two]);
         assert!(text.contains("\ndrop_replayed=3\n"), "{text}");
         assert!(text.contains("\nframes_in=7\n"), "{text}");
     }

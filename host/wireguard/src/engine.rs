@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use shoal_ports::{Clock, SystemClock};
+
 use crate::counters::{self, Counters};
 use crate::outbox::Outbox;
 use crate::peer::{MESSAGE, Peer};
@@ -14,9 +16,9 @@ use crate::uapi::{Change, DeviceState, Refusal, Request, parse};
 
 /// What the threads share.
 #[derive(Debug)]
-pub struct Engine {
+pub(crate) struct Engine {
     /// This host's tunnel address.
-    pub own: Ipv4Addr,
+    pub(crate) own: Ipv4Addr,
     workers: usize,
     now: Mutex<Snapshot>,
     /// Counts changes of `now`, so that nobody need lock it to see that there was none.
@@ -29,18 +31,20 @@ pub struct Engine {
 
 /// Peers and sockets as they are at one moment.
 #[derive(Debug, Clone)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Who the peers are.
-    pub table: Arc<Table>,
+    pub(crate) table: Arc<Table>,
     /// The sockets, once a port is set.
-    pub sockets: Option<Arc<Sockets>>,
+    pub(crate) sockets: Option<Arc<Sockets>>,
     generation: u64,
 }
 
 impl Engine {
     /// One without key, port and peers.
-    pub fn new(own: Ipv4Addr, mtu: u16, workers: usize, first_slot: u32) -> Self {
-        let table = Arc::new(Table::new(mtu, first_slot));
+    pub(crate) fn new(own: Ipv4Addr, mtu: u16, workers: usize, clock: SystemClock) -> Self {
+        // Different at each start; nobody need be unable to guess it.
+        let first_slot = clock.wall().as_millis() as u32;
+        let table = Arc::new(Table::new(mtu, first_slot, clock));
         Self {
             own,
             workers,
@@ -54,7 +58,7 @@ impl Engine {
     }
 
     /// Counters of a thread: of the sending one of a worker, of its receiving one, or of any other.
-    pub fn counters(&self, at: Role) -> &Counters {
+    pub(crate) fn counters(&self, at: Role) -> &Counters {
         match at {
             Role::Out(worker) => &self.counters[2 * worker],
             Role::In(worker) => &self.counters[2 * worker + 1],
@@ -63,20 +67,20 @@ impl Engine {
     }
 
     /// Peers and sockets now.
-    pub fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         self.lock_now().clone()
     }
 
     /// Takes up what has changed since; costs one read of memory when nothing has.
     #[inline]
-    pub fn refresh(&self, snapshot: &mut Snapshot) {
+    pub(crate) fn refresh(&self, snapshot: &mut Snapshot) {
         if self.generation.load(Ordering::Acquire) != snapshot.generation {
             *snapshot = self.snapshot();
         }
     }
 
     /// Waits until there is something newer.
-    pub fn wait_for_change(&self, snapshot: &mut Snapshot) {
+    pub(crate) fn wait_for_change(&self, snapshot: &mut Snapshot) {
         let mut now = self.lock_now();
         while now.generation == snapshot.generation {
             now = self.changed.wait(now).unwrap_or_else(PoisonError::into_inner);
@@ -85,10 +89,10 @@ impl Engine {
     }
 
     /// Answers a request: the text, with its `errno` and the empty line.
-    pub fn answer(&self, request: &str) -> String {
+    pub(crate) fn answer(&self, request: &str) -> String {
         let result = parse(request).and_then(|request| match request {
             Request::Get => Ok(self.state().text()),
-            Request::Counters => Ok(counters::report(self.counters.iter())),
+            Request::Counters => Ok(counters::report(&self.counters)),
             Request::Set(change) => self.apply(&change).map(|()| String::new()),
         });
         match result {
@@ -98,7 +102,7 @@ impl Engine {
     }
 
     /// Does what a set asks for: the port first, since only it can fail.
-    pub fn apply(&self, change: &Change) -> Result<(), Refusal> {
+    pub(crate) fn apply(&self, change: &Change) -> Result<(), Refusal> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.snapshot();
         let sockets = match change.port {
@@ -107,22 +111,23 @@ impl Engine {
         };
         let (table, changed) = now.table.changed(change);
         self.publish(Arc::new(table), sockets.clone());
-        if let Some(old) = now.sockets.filter(|old| sockets.as_ref().is_none_or(|new| !Arc::ptr_eq(old, new))) {
+        if let Some(old) = now.sockets.filter(|old| sockets.as_ref().is_none_or(|new| !Arc::ptr_eq(old, new)))
+        {
             old.shut();
         }
-        self.greet(changed);
+        self.greet(&changed);
         Ok(())
     }
 
     /// Begins handshakes with the new ends at once: after a restart of this one they wait for nobody's timer.
-    fn greet(&self, changed: Changed) {
+    fn greet(&self, changed: &Changed) {
         let counters = self.counters(Role::Other);
         changed.gone.iter().for_each(|peer| peer.lock().drop_waiting(counters));
         self.for_each(&changed.begun, |peer, outbox| peer.lock().initiate(outbox, counters));
     }
 
     /// Does something with each peer and sends what comes of it.
-    pub fn for_each(&self, peers: &[Arc<Peer>], mut act: impl FnMut(&Peer, &mut Outbox)) {
+    pub(crate) fn for_each(&self, peers: &[Arc<Peer>], mut act: impl FnMut(&Peer, &mut Outbox)) {
         let Some(sockets) = self.snapshot().sockets else { return };
         let mut outbox = Outbox::new(4 * MESSAGE);
         for peer in peers {
@@ -168,7 +173,7 @@ impl Engine {
 
 /// Which thread counts.
 #[derive(Debug, Clone, Copy)]
-pub enum Role {
+pub(crate) enum Role {
     /// The one that reads the device, of this worker.
     Out(usize),
     /// The one that reads the socket, of this worker.

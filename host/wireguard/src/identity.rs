@@ -18,7 +18,7 @@ use crate::peer::MESSAGE;
 const HANDSHAKES_PER_SECOND: u64 = 300;
 
 /// A private key with what is derived from it.
-pub struct Identity {
+pub(crate) struct Identity {
     secret: WireGuardSecret,
     private: StaticSecret,
     public: PublicKey,
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Identity {
 
 impl Identity {
     /// The identity of a private key.
-    pub fn new(secret: WireGuardSecret) -> Self {
+    pub(crate) fn new(secret: WireGuardSecret) -> Self {
         let private = StaticSecret::from(*secret.reveal());
         let public = PublicKey::from(&private);
         let gate = RateLimiter::new(&public, HANDSHAKES_PER_SECOND);
@@ -44,12 +44,12 @@ impl Identity {
     }
 
     /// The private key as it was set.
-    pub const fn secret(&self) -> &WireGuardSecret {
+    pub(crate) const fn secret(&self) -> &WireGuardSecret {
         &self.secret
     }
 
     /// The public key.
-    pub fn key(&self) -> WireGuardKey {
+    pub(crate) fn key(&self) -> WireGuardKey {
         WireGuardKey::new(*self.public.as_bytes())
     }
 
@@ -62,7 +62,7 @@ impl Identity {
     }
 
     /// Begins a new second for the limit.
-    pub fn second_passed(&self) {
+    pub(crate) fn second_passed(&self) {
         self.gate.reset_count();
         self.open.reset_count();
     }
@@ -70,7 +70,12 @@ impl Identity {
     /// Checks a message of a handshake before it costs anything. For an initiation, says who sends it.
     ///
     /// Under load a cookie is put into the outbox in place of an answer.
-    pub fn admit(&self, from: std::net::SocketAddr, message: &[u8], outbox: &mut Outbox) -> Result<Option<WireGuardKey>, Drop> {
+    pub(crate) fn admit(
+        &self,
+        from: std::net::SocketAddr,
+        message: &[u8],
+        outbox: &mut Outbox,
+    ) -> Result<Option<WireGuardKey>, Drop> {
         let from_ip: IpAddr = from.ip();
         let room = outbox.room(MESSAGE).ok_or(Drop::SendFailed)?;
         let packet = match self.gate.verify_packet(Some(from_ip), message, room) {

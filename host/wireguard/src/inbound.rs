@@ -39,7 +39,7 @@ struct Reader<'a> {
 }
 
 /// Runs until the process ends.
-pub fn run(engine: &Engine, worker: usize, queue: &Queue) {
+pub(crate) fn run(engine: &Engine, worker: usize, queue: &Queue) {
     let counters = engine.counters(Role::In(worker));
     let sender = Sender::new(engine, worker, Role::In(worker));
     let plain = vec![0; receive::MESSAGES * receive::BYTES];
@@ -139,7 +139,8 @@ impl Reader<'_> {
             None => {
                 // A response names this end's index after its own, a cookie has but one.
                 let at = if message[0] == COOKIE { 4 } else { 8 };
-                let index = u32::from_le_bytes([message[at], message[at + 1], message[at + 2], message[at + 3]]);
+                let index =
+                    u32::from_le_bytes([message[at], message[at + 1], message[at + 2], message[at + 3]]);
                 table.by_index(index).ok_or(Drop::NoSession)?
             }
         };

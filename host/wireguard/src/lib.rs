@@ -21,7 +21,7 @@
 //! from thread to thread. All segments of a flow pass through one queue and one socket, so a flow is not reordered.
 //!
 //! The session and handshake state machine is boringtun's. All else that looks into packets ([`segment`], [`unwrap`],
-//! [`coalesce`], [`uapi`], the [`table`] of peers) is pure; [`tap`], [`socket`], [`receive`] and the control socket
+//! [`coalesce`], [`uapi`], the table of peers) is pure; `tap`, `socket`, `receive` and the control socket
 //! touch the machine.
 
 pub mod checksum;
@@ -37,7 +37,7 @@ mod peer;
 mod receive;
 pub mod segment;
 mod socket;
-pub mod table;
+mod table;
 mod tap;
 pub mod uapi;
 pub mod unwrap;
@@ -48,9 +48,10 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::{SigSet, Signal};
+use shoal_ports::SystemClock;
+use shoal_types::{WireGuardKey, WireGuardSecret};
 
 use crate::control::Control;
 use crate::engine::{Engine, Role};
@@ -121,7 +122,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let control = Arc::new(Control::open(&options.control)?);
     let device = |error| Failure::Device { device: options.device.clone(), error };
     let queues = tap::open(&options.device, workers).map_err(device)?;
-    let engine = Arc::new(Engine::new(options.address, options.mtu, queues.len(), first_slot()));
+    let engine = Arc::new(Engine::new(options.address, options.mtu, queues.len(), SystemClock::start()));
     let gone = Arc::new(std::sync::OnceLock::new());
     for (worker, queue) in queues.into_iter().enumerate() {
         carry(&engine, worker, Arc::new(queue), &gone)?;
@@ -194,8 +195,8 @@ fn default_workers() -> usize {
     thread::available_parallelism().map_or(1, |processors| processors.get() / 2)
 }
 
-/// Different at each start. Nobody need be unable to guess it.
-fn first_slot() -> u32 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.subsec_nanos() ^ (now.as_secs() as u32).rotate_left(8)
+/// The public key that belongs to a private one.
+pub fn public_key(secret: &WireGuardSecret) -> WireGuardKey {
+    let private = boringtun::x25519::StaticSecret::from(*secret.reveal());
+    WireGuardKey::new(*boringtun::x25519::PublicKey::from(&private).as_bytes())
 }

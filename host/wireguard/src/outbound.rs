@@ -26,10 +26,10 @@ const STRETCH: usize = 8;
 
 /// What one thread needs to send.
 #[derive(Debug)]
-pub struct Sender<'a> {
+pub(crate) struct Sender<'a> {
     engine: &'a Engine,
     /// Peers and sockets as this thread sees them.
-    pub snapshot: Snapshot,
+    pub(crate) snapshot: Snapshot,
     worker: usize,
     counters: &'a Counters,
     outbox: Outbox,
@@ -37,7 +37,7 @@ pub struct Sender<'a> {
 }
 
 /// Runs until the process ends or the device is gone.
-pub fn run(engine: &Engine, worker: usize, queue: &Queue) -> Errno {
+pub(crate) fn run(engine: &Engine, worker: usize, queue: &Queue) -> Errno {
     let mut sender = Sender::new(engine, worker, Role::Out(worker));
     let mut frame = vec![0; FRAME];
     loop {
@@ -62,7 +62,7 @@ pub fn run(engine: &Engine, worker: usize, queue: &Queue) -> Errno {
 
 impl<'a> Sender<'a> {
     /// One that counts as `role`.
-    pub fn new(engine: &'a Engine, worker: usize, role: Role) -> Self {
+    pub(crate) fn new(engine: &'a Engine, worker: usize, role: Role) -> Self {
         Self {
             engine,
             snapshot: engine.snapshot(),
@@ -74,7 +74,7 @@ impl<'a> Sender<'a> {
     }
 
     /// Takes a frame with its header.
-    pub fn take(&mut self, frame: &[u8]) {
+    pub(crate) fn take(&mut self, frame: &[u8]) {
         self.counters.add(Count::FramesOut, 1);
         self.counters.add(Count::FrameBytesOut, frame.len());
         if let Err(reason) = self.try_take(frame) {
@@ -108,7 +108,7 @@ impl<'a> Sender<'a> {
     /// Sends what has waited for a session of this peer, if it has one now.
     ///
     /// It is on its way before anybody else can use the session, so that nothing newer overtakes it.
-    pub fn release(&mut self, inside: &mut Inside) {
+    pub(crate) fn release(&mut self, inside: &mut Inside) {
         let waiting = inside.take_waiting();
         if waiting.is_empty() {
             return;
@@ -153,12 +153,12 @@ impl<'a> Sender<'a> {
     }
 
     /// Where answers of handshakes are put.
-    pub fn outbox(&mut self) -> &mut Outbox {
+    pub(crate) fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
     }
 
     /// Sends what is ready.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         if self.outbox.is_empty() {
             return;
         }
@@ -169,7 +169,7 @@ impl<'a> Sender<'a> {
     }
 
     /// The socket of this thread's worker.
-    pub fn socket(&self) -> Option<&Socket> {
+    pub(crate) fn socket(&self) -> Option<&Socket> {
         self.snapshot.sockets.as_ref().map(|sockets| sockets.of(self.worker))
     }
 }

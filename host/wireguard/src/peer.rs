@@ -4,15 +4,16 @@
 //! sent is put into an [`Outbox`].
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use boringtun::noise::errors::WireGuardError;
 use boringtun::noise::{Tunn, TunnResult};
 use boringtun::x25519::PublicKey;
-use shoal_types::{WireGuardKey, WireGuardSecret};
+use shoal_ports::{Clock, SystemClock};
+use shoal_types::{WallTime, WireGuardKey, WireGuardSecret};
 
 use crate::counters::{Count, Counters, Drop};
 use crate::identity::Identity;
@@ -21,11 +22,11 @@ use crate::segment::Cut;
 use crate::uapi::PeerState;
 
 /// Bytes that WireGuard adds to a packet: header and tag.
-pub const SEALED: usize = 32;
+pub(crate) const SEALED: usize = 32;
 /// Room that any message of the protocol fits into, bytes.
-pub const MESSAGE: usize = 148;
+pub(crate) const MESSAGE: usize = 148;
 /// Time between two calls of [`Inside::tick`].
-pub const TICK: Duration = Duration::from_millis(250);
+pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 /// Frames that may wait for a handshake.
 const WAITING_MAX: usize = 128;
@@ -37,31 +38,32 @@ const DATA: u8 = 4;
 
 /// One other end.
 #[derive(Debug)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// Who it is.
-    pub key: WireGuardKey,
+    pub(crate) key: WireGuardKey,
     /// The upper 24 bits of the index of all its sessions.
-    pub slot: u32,
+    pub(crate) slot: u32,
     /// Zero for none.
     address: AtomicU32,
     inside: Mutex<Inside>,
 }
 
 /// What one thread at a time may touch.
-pub struct Inside {
+pub(crate) struct Inside {
     tunn: Option<Tunn>,
     slot: u32,
     key: WireGuardKey,
     preshared: Option<WireGuardSecret>,
     /// Where it is.
-    pub endpoint: Option<SocketAddr>,
+    pub(crate) endpoint: Option<SocketAddr>,
     /// Interval of keepalives, seconds; 0 for none.
-    pub keepalive: u16,
+    pub(crate) keepalive: u16,
     waiting: VecDeque<Vec<u8>>,
     waiting_bytes: usize,
     received: u64,
     sent: u64,
-    last_handshake: Option<SystemTime>,
+    last_handshake: Option<WallTime>,
+    clock: SystemClock,
     /// A handshake of the other end was answered; its first data completes it.
     is_answered: bool,
     /// `sent` at the last tick, and for how many ticks it has not changed.
@@ -76,7 +78,7 @@ impl std::fmt::Debug for Inside {
 
 /// What a datagram was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Opened {
+pub(crate) enum Opened {
     /// A packet of this length, now in the buffer.
     Packet(usize),
     /// Nothing to hand on.
@@ -85,7 +87,7 @@ pub enum Opened {
 
 impl Peer {
     /// One without a session, an endpoint or an address.
-    pub fn new(key: WireGuardKey, slot: u32, identity: Option<&Identity>) -> Self {
+    pub(crate) fn new(key: WireGuardKey, slot: u32, clock: SystemClock, identity: Option<&Identity>) -> Self {
         let mut inside = Inside {
             tunn: None,
             slot,
@@ -98,6 +100,7 @@ impl Peer {
             received: 0,
             sent: 0,
             last_handshake: None,
+            clock,
             is_answered: false,
             quiet: (0, 0),
         };
@@ -107,33 +110,32 @@ impl Peer {
 
     /// Its one address in the tunnel.
     #[inline]
-    pub fn address(&self) -> Option<Ipv4Addr> {
+    pub(crate) fn address(&self) -> Option<Ipv4Addr> {
         let address = self.address.load(Ordering::Relaxed);
         (address != 0).then(|| address.into())
     }
 
     /// Gives it an address, or none.
-    pub fn set_address(&self, address: Option<Ipv4Addr>) {
+    pub(crate) fn set_address(&self, address: Option<Ipv4Addr>) {
         self.address.store(address.map_or(0, u32::from), Ordering::Relaxed);
     }
 
     /// What one thread at a time may touch.
     #[inline]
-    pub fn lock(&self) -> MutexGuard<'_, Inside> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inside> {
         // What a thread that panicked has left is no worse than a lost datagram.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is told of it.
-    pub fn state(&self) -> PeerState {
+    pub(crate) fn state(&self) -> PeerState {
         let inside = self.lock();
-        let since_1970 = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
         PeerState {
             key: self.key,
             preshared: inside.preshared.clone(),
             endpoint: inside.endpoint,
             keepalive: (inside.keepalive > 0).then_some(inside.keepalive),
-            last_handshake: inside.last_handshake.and_then(since_1970),
+            last_handshake: inside.last_handshake.map(|wall| Duration::from_millis(wall.as_millis())),
             received: inside.received,
             sent: inside.sent,
             address: self.address(),
@@ -143,35 +145,49 @@ impl Peer {
 
 impl Inside {
     /// Forgets all sessions and starts anew with these keys.
-    pub fn begin(&mut self, identity: Option<&Identity>) {
+    pub(crate) fn begin(&mut self, identity: Option<&Identity>) {
         self.is_answered = false;
         self.tunn = identity.map(|identity| {
             let preshared = self.preshared.as_ref().map(|secret| *secret.reveal());
             let public = PublicKey::from(*self.key.bytes());
-            Tunn::new(identity.private(), public, preshared, None, self.slot, Some(identity.limiter_of_sessions()))
+            Tunn::new(
+                identity.private(),
+                public,
+                preshared,
+                None,
+                self.slot,
+                Some(identity.limiter_of_sessions()),
+            )
         });
     }
 
     /// The pre-shared key.
-    pub fn preshared(&self) -> Option<&WireGuardSecret> {
+    pub(crate) fn preshared(&self) -> Option<&WireGuardSecret> {
         self.preshared.as_ref()
     }
 
     /// Sets the pre-shared key, for [`Inside::begin`] to use.
-    pub fn set_preshared(&mut self, preshared: Option<WireGuardSecret>) {
+    pub(crate) fn set_preshared(&mut self, preshared: Option<WireGuardSecret>) {
         self.preshared = preshared;
     }
 
     /// Whether there is a session to send with.
     #[inline]
-    pub fn has_session(&self) -> bool {
+    pub(crate) fn has_session(&self) -> bool {
         self.tunn.as_ref().is_some_and(|tunn| tunn.time_since_last_handshake().is_some())
     }
 
     /// Encrypts one packet of `cut` into `room`, which has space for the padded packet and [`SEALED`] bytes; `scratch`
     /// for the padded packet. Returns the length of the datagram.
     #[inline]
-    pub fn seal(&mut self, cut: &Cut<'_>, index: usize, mtu: usize, scratch: &mut [u8], room: &mut [u8]) -> Option<usize> {
+    pub(crate) fn seal(
+        &mut self,
+        cut: &Cut<'_>,
+        index: usize,
+        mtu: usize,
+        scratch: &mut [u8],
+        room: &mut [u8],
+    ) -> Option<usize> {
         let length = cut.write(index, scratch);
         // Whole blocks of 16, as long as they fit (section 5.4.6 of the paper).
         let padded = length.next_multiple_of(16).min(mtu).max(length);
@@ -186,8 +202,9 @@ impl Inside {
     }
 
     /// Keeps a frame until there is a session, and begins a handshake if none is under way.
-    pub fn wait(&mut self, frame: &[u8], outbox: &mut Outbox, counters: &Counters) {
-        let is_full = self.waiting.len() == WAITING_MAX || self.waiting_bytes + frame.len() > WAITING_BYTES_MAX;
+    pub(crate) fn wait(&mut self, frame: &[u8], outbox: &mut Outbox, counters: &Counters) {
+        let is_full =
+            self.waiting.len() == WAITING_MAX || self.waiting_bytes + frame.len() > WAITING_BYTES_MAX;
         if is_full {
             counters.drop(Drop::QueueFull);
         } else {
@@ -199,7 +216,7 @@ impl Inside {
 
     /// The frames that waited, once there is a session.
     #[inline]
-    pub fn take_waiting(&mut self) -> VecDeque<Vec<u8>> {
+    pub(crate) fn take_waiting(&mut self) -> VecDeque<Vec<u8>> {
         if self.waiting.is_empty() || !self.has_session() {
             return VecDeque::new();
         }
@@ -208,15 +225,16 @@ impl Inside {
     }
 
     /// Drops what waits.
-    pub fn drop_waiting(&mut self, counters: &Counters) {
+    pub(crate) fn drop_waiting(&mut self, counters: &Counters) {
         counters.drop_many(Drop::HandshakeFailed, self.waiting.len());
         self.waiting.clear();
         self.waiting_bytes = 0;
     }
 
     /// Begins a handshake, unless one is under way or nobody knows where the other end is.
-    pub fn initiate(&mut self, outbox: &mut Outbox, counters: &Counters) {
-        let (Some(tunn), Some(to), Some(room)) = (self.tunn.as_mut(), self.endpoint, outbox.room(MESSAGE)) else {
+    pub(crate) fn initiate(&mut self, outbox: &mut Outbox, counters: &Counters) {
+        let (Some(tunn), Some(to), Some(room)) = (self.tunn.as_mut(), self.endpoint, outbox.room(MESSAGE))
+        else {
             return;
         };
         if let TunnResult::WriteToNetwork(message) = tunn.format_handshake_initiation(room, false) {
@@ -228,7 +246,7 @@ impl Inside {
     }
 
     /// Lets time pass: handshakes are repeated, sessions end, keepalives are sent. To be called every [`TICK`].
-    pub fn tick(&mut self, outbox: &mut Outbox, counters: &Counters) {
+    pub(crate) fn tick(&mut self, outbox: &mut Outbox, counters: &Counters) {
         let (Some(tunn), Some(room)) = (self.tunn.as_mut(), outbox.room(MESSAGE)) else { return };
         match tunn.update_timers(room) {
             TunnResult::WriteToNetwork(message) => {
@@ -256,7 +274,8 @@ impl Inside {
     }
 
     fn send_empty(&mut self, outbox: &mut Outbox) {
-        let (Some(tunn), Some(to), Some(room)) = (self.tunn.as_mut(), self.endpoint, outbox.room(MESSAGE)) else {
+        let (Some(tunn), Some(to), Some(room)) = (self.tunn.as_mut(), self.endpoint, outbox.room(MESSAGE))
+        else {
             return;
         };
         if let TunnResult::WriteToNetwork(message) = tunn.encapsulate(&[], room) {
@@ -268,7 +287,13 @@ impl Inside {
 
     /// Decrypts a data message into `out`, which has room for its length. The packet lies at the start of `out`.
     #[inline]
-    pub fn open(&mut self, from: SocketAddr, datagram: &[u8], out: &mut [u8], counters: &Counters) -> Result<Opened, Drop> {
+    pub(crate) fn open(
+        &mut self,
+        from: SocketAddr,
+        datagram: &[u8],
+        out: &mut [u8],
+        counters: &Counters,
+    ) -> Result<Opened, Drop> {
         let tunn = self.tunn.as_mut().ok_or(Drop::NoSession)?;
         let opened = match tunn.decapsulate(Some(from.ip()), datagram, out) {
             TunnResult::WriteToTunnelV4(packet, _) => Opened::Packet(packet.len()),
@@ -285,7 +310,13 @@ impl Inside {
     }
 
     /// Takes a message of a handshake. The answer goes to where it came from.
-    pub fn shake(&mut self, from: SocketAddr, message: &[u8], outbox: &mut Outbox, counters: &Counters) -> Result<(), Drop> {
+    pub(crate) fn shake(
+        &mut self,
+        from: SocketAddr,
+        message: &[u8],
+        outbox: &mut Outbox,
+        counters: &Counters,
+    ) -> Result<(), Drop> {
         let tunn = self.tunn.as_mut().ok_or(Drop::NoSession)?;
         let is_initiation = message[0] == 1;
         let is_cookie = message[0] == 3;
@@ -334,16 +365,16 @@ impl Inside {
 
     fn completed(&mut self, counters: &Counters) {
         self.is_answered = false;
-        self.last_handshake = Some(SystemTime::now());
+        self.last_handshake = Some(self.clock.wall());
         counters.add(Count::Handshakes, 1);
     }
 }
 
 fn reason(error: &WireGuardError) -> Drop {
     match error {
-        WireGuardError::InvalidCounter | WireGuardError::DuplicateCounter | WireGuardError::WrongTai64nTimestamp => {
-            Drop::Replayed
-        }
+        WireGuardError::InvalidCounter
+        | WireGuardError::DuplicateCounter
+        | WireGuardError::WrongTai64nTimestamp => Drop::Replayed,
         WireGuardError::InvalidAeadTag => Drop::NotAuthentic,
         WireGuardError::NoCurrentSession | WireGuardError::WrongIndex | WireGuardError::UnexpectedPacket => {
             Drop::NoSession
@@ -353,14 +384,5 @@ fn reason(error: &WireGuardError) -> Drop {
         WireGuardError::WrongKey => Drop::HandshakeRefused,
         WireGuardError::InvalidPacket => Drop::TunnelMalformed,
         _ => Drop::NotWireGuard,
-    }
-}
-
-/// The address as the other end wrote it: IPv4 that a socket for both shows as IPv6 is IPv4.
-#[inline]
-pub fn canonical(address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V6(v6) => SocketAddr::new(v6.to_canonical(), address.port()),
-        IpAddr::V4(_) => address,
     }
 }

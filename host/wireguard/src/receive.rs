@@ -8,14 +8,14 @@ use nix::errno::Errno;
 use nix::libc;
 
 /// Messages received at once.
-pub const MESSAGES: usize = 4;
+pub(crate) const MESSAGES: usize = 4;
 /// Bytes of each: the longest row of datagrams that the kernel joins.
-pub const BYTES: usize = 1 << 16;
+pub(crate) const BYTES: usize = 1 << 16;
 /// Room for control messages: one with a number.
 const CONTROL: usize = 32;
 
 /// Buffers for one call after the other.
-pub struct Receiver {
+pub(crate) struct Receiver {
     bytes: Vec<u8>,
     control: Box<[Control; MESSAGES]>,
     names: Box<[libc::sockaddr_storage; MESSAGES]>,
@@ -31,15 +31,15 @@ struct Control([u8; CONTROL]);
 
 /// Datagrams of one sender.
 #[derive(Debug)]
-pub struct Message<'a> {
+pub(crate) struct Message<'a> {
     /// Who sent them.
-    pub from: SocketAddr,
+    pub(crate) from: SocketAddr,
     /// All of them, side by side.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// Length of each but the last, bytes.
-    pub size: usize,
+    pub(crate) size: usize,
     /// There was more than the buffer could hold.
-    pub is_cut_off: bool,
+    pub(crate) is_cut_off: bool,
 }
 
 impl Default for Receiver {
@@ -58,7 +58,7 @@ impl Default for Receiver {
 impl Receiver {
     /// Waits for a message, takes what else is there already, and returns how many.
     #[allow(unsafe_code, reason = "nix's recvmmsg does not restore the lengths of the headers it uses again")]
-    pub fn receive(&mut self, fd: RawFd) -> nix::Result<usize> {
+    pub(crate) fn receive(&mut self, fd: RawFd) -> nix::Result<usize> {
         let mut parts = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: BYTES }; MESSAGES];
         // SAFETY: all zero is a message header without name, parts and control.
         let mut headers: [libc::mmsghdr; MESSAGES] = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -87,7 +87,7 @@ impl Receiver {
     }
 
     /// A message of the last call.
-    pub fn message(&self, at: usize) -> Option<Message<'_>> {
+    pub(crate) fn message(&self, at: usize) -> Option<Message<'_>> {
         let bytes = &self.bytes[at * BYTES..][..self.lengths[at]];
         let size = self.sizes[at].max(1);
         Some(Message { from: address(&self.names[at])?, bytes, size, is_cut_off: self.is_cut_off[at] })

@@ -15,8 +15,8 @@ use shoal_plan::INNER_VXLAN_PORT;
 use crate::checksum;
 use crate::counters::Drop;
 use crate::wire::{
-    ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4, IPV6, OUTER, Offload, PROTOCOL_TCP, PROTOCOL_UDP, TCP, UDP,
-    VXLAN_VALID, number, number32, put,
+    ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4, IPV6, OUTER, Offload, PROTOCOL_TCP, PROTOCOL_UDP, TCP,
+    UDP, VXLAN_VALID, number, number32, put,
 };
 
 /// Hardware address of the tunnel device of every host: "shoa" and 2.
@@ -103,7 +103,9 @@ impl<'a> Cut<'a> {
                 inner[payload..].copy_from_slice(&self.packet[from..until]);
                 mend_ip(inner, transport, index);
                 match protocol {
-                    PROTOCOL_TCP => mend_tcp(inner, transport, index, index * size, until == self.packet.len()),
+                    PROTOCOL_TCP => {
+                        mend_tcp(inner, transport, index, index * size, until == self.packet.len());
+                    }
                     _ => mend_udp(inner, transport),
                 }
                 length
@@ -310,4 +312,4 @@ fn low32_of(number: u64) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind, sendmsg,
-    setsockopt, socket, sockopt,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, bind,
+    sendmsg, setsockopt, socket, sockopt,
 };
 
 use crate::counters::{Count, Counters, Drop};
@@ -19,22 +19,22 @@ const BUFFER: usize = 8 << 20;
 
 /// Sockets of one port: one for each worker. The kernel gives all datagrams of one sender to one of them.
 #[derive(Debug)]
-pub struct Sockets {
+pub(crate) struct Sockets {
     /// The port.
-    pub port: u16,
+    pub(crate) port: u16,
     all: Vec<Socket>,
 }
 
 /// One socket, of IPv6 with IPv4 in it, or of IPv4 where the kernel has no IPv6.
 #[derive(Debug)]
-pub struct Socket {
+pub(crate) struct Socket {
     socket: UdpSocket,
     is_v6: bool,
 }
 
 impl Sockets {
     /// Opens a port, 0 for any.
-    pub fn open(port: u16, count: usize) -> io::Result<Self> {
+    pub(crate) fn open(port: u16, count: usize) -> io::Result<Self> {
         // Sockets that share a port do not notice a stranger who shares it too: the first try is alone.
         let alone = Socket::open(port, false)?;
         let port = alone.socket.local_addr()?.port();
@@ -47,12 +47,12 @@ impl Sockets {
     }
 
     /// The socket of a worker.
-    pub fn of(&self, worker: usize) -> &Socket {
+    pub(crate) fn of(&self, worker: usize) -> &Socket {
         &self.all[worker % self.all.len()]
     }
 
     /// Wakes all that wait for datagrams; none comes any more.
-    pub fn shut(&self) {
+    pub(crate) fn shut(&self) {
         for socket in &self.all {
             // It says that nothing is connected, and wakes them all the same.
             let _ = nix::sys::socket::shutdown(socket.socket.as_raw_fd(), nix::sys::socket::Shutdown::Both);
@@ -88,20 +88,26 @@ impl Socket {
         }
         if is_v6 {
             setsockopt(&fd, sockopt::Ipv6V6Only, &false)?;
-            bind(fd.as_raw_fd(), &SockaddrIn6::from(std::net::SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0)))?;
+            bind(
+                fd.as_raw_fd(),
+                &SockaddrIn6::from(std::net::SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0)),
+            )?;
         } else {
-            bind(fd.as_raw_fd(), &SockaddrIn::from(std::net::SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)))?;
+            bind(
+                fd.as_raw_fd(),
+                &SockaddrIn::from(std::net::SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)),
+            )?;
         }
         Ok(Self { socket: UdpSocket::from(fd), is_v6 })
     }
 
     /// Sends all rows of an outbox.
-    pub fn send(&self, outbox: &mut Outbox, counters: &Counters) {
+    pub(crate) fn send(&self, outbox: &mut Outbox, counters: &Counters) {
         outbox.drain(|row, bytes| self.send_row(row, bytes, counters));
     }
 
     /// The descriptor, for [`crate::receive`].
-    pub fn fd(&self) -> RawFd {
+    pub(crate) fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
 
@@ -114,7 +120,8 @@ impl Socket {
             // The path is too narrow for this size now, or the device cannot compute checksums.
             Err(Errno::EIO | Errno::EINVAL | Errno::EMSGSIZE) if row.count > 1 => {
                 counters.add(Count::SendUncut, 1);
-                let failed = bytes.chunks(row.size).filter(|one| self.send_to(row.to, one, None).is_err()).count();
+                let failed =
+                    bytes.chunks(row.size).filter(|one| self.send_to(row.to, one, None).is_err()).count();
                 counters.drop_many(Drop::SendFailed, failed);
             }
             Err(_) => counters.drop_many(Drop::SendFailed, row.count),
@@ -132,7 +139,7 @@ impl Socket {
     fn send_with<A: SockaddrLike>(&self, to: &A, bytes: &[u8], size: Option<u16>) -> nix::Result<()> {
         let parts = [io::IoSlice::new(bytes)];
         let fd = self.socket.as_raw_fd();
-        let cut = size.as_ref().map(|size| ControlMessage::UdpGsoSegments(size));
+        let cut = size.as_ref().map(ControlMessage::UdpGsoSegments);
         loop {
             return match sendmsg(fd, &parts, cut.as_slice(), MsgFlags::empty(), Some(to)) {
                 Err(Errno::EINTR) => continue,

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use shoal_ports::SystemClock;
 use shoal_types::WireGuardKey;
 
 use crate::identity::Identity;
@@ -18,30 +19,31 @@ const SLOT_MASK: u32 = 0x00ff_ffff;
 
 /// All peers, and this end's key.
 #[derive(Debug, Clone)]
-pub struct Table {
+pub(crate) struct Table {
     /// This end's key.
-    pub identity: Option<Arc<Identity>>,
+    pub(crate) identity: Option<Arc<Identity>>,
     /// Largest packet in the tunnel, bytes.
-    pub mtu: usize,
+    pub(crate) mtu: usize,
     by_key: HashMap<WireGuardKey, Arc<Peer>>,
     by_slot: HashMap<u32, Arc<Peer>>,
     by_address: HashMap<Ipv4Addr, Arc<Peer>>,
     next_slot: u32,
+    clock: SystemClock,
 }
 
 /// What a change has brought about.
 #[derive(Debug, Default)]
-pub struct Changed {
+pub(crate) struct Changed {
     /// Peers whose session must begin anew.
-    pub begun: Vec<Arc<Peer>>,
+    pub(crate) begun: Vec<Arc<Peer>>,
     /// Peers that are gone.
-    pub gone: Vec<Arc<Peer>>,
+    pub(crate) gone: Vec<Arc<Peer>>,
 }
 
 impl Table {
     /// One without peers. `first_slot` should be different each time, so that a datagram of an earlier life finds
     /// nobody.
-    pub fn new(mtu: u16, first_slot: u32) -> Self {
+    pub(crate) fn new(mtu: u16, first_slot: u32, clock: SystemClock) -> Self {
         Self {
             identity: None,
             mtu: mtu.into(),
@@ -49,35 +51,36 @@ impl Table {
             by_slot: HashMap::new(),
             by_address: HashMap::new(),
             next_slot: first_slot & SLOT_MASK,
+            clock,
         }
     }
 
     /// The peer with this tunnel address.
     #[inline]
-    pub fn by_address(&self, address: Ipv4Addr) -> Option<&Arc<Peer>> {
+    pub(crate) fn by_address(&self, address: Ipv4Addr) -> Option<&Arc<Peer>> {
         self.by_address.get(&address)
     }
 
     /// The peer whose session has this index.
     #[inline]
-    pub fn by_index(&self, index: u32) -> Option<&Arc<Peer>> {
+    pub(crate) fn by_index(&self, index: u32) -> Option<&Arc<Peer>> {
         self.by_slot.get(&(index >> 8))
     }
 
     /// The peer with this key.
-    pub fn by_key(&self, key: &WireGuardKey) -> Option<&Arc<Peer>> {
+    pub(crate) fn by_key(&self, key: &WireGuardKey) -> Option<&Arc<Peer>> {
         self.by_key.get(key)
     }
 
     /// All peers, in order of their keys.
-    pub fn peers(&self) -> Vec<&Arc<Peer>> {
+    pub(crate) fn peers(&self) -> Vec<&Arc<Peer>> {
         let mut peers: Vec<_> = self.by_key.values().collect();
         peers.sort_by_key(|peer| peer.key);
         peers
     }
 
     /// The table after a change. Peers that stay are the same ones, changed in place.
-    pub fn changed(&self, change: &Change) -> (Self, Changed) {
+    pub(crate) fn changed(&self, change: &Change) -> (Self, Changed) {
         let mut table = self.clone();
         let mut changed = Changed::default();
         if let Some(mtu) = change.mtu {
@@ -166,7 +169,7 @@ impl Table {
         while self.by_slot.contains_key(&self.next_slot) {
             self.next_slot = (self.next_slot + 1) & SLOT_MASK;
         }
-        let peer = Arc::new(Peer::new(key, self.next_slot, self.identity.as_deref()));
+        let peer = Arc::new(Peer::new(key, self.next_slot, self.clock, self.identity.as_deref()));
         self.next_slot = (self.next_slot + 1) & SLOT_MASK;
         self.by_key.insert(key, Arc::clone(&peer));
         self.by_slot.insert(peer.slot, Arc::clone(&peer));

@@ -10,7 +10,7 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Longest name of a device, bytes (IFNAMSIZ less the zero at its end).
-pub const NAME_MAX: usize = 15;
+pub(crate) const NAME_MAX: usize = 15;
 
 /// Checksums, and super-packets of TCP over both, with ECN: TUN_F_CSUM, TSO4, TSO6, TSO_ECN of linux/if_tun.h.
 const OFFLOADS: libc::c_ulong = 0x01 | 0x02 | 0x04 | 0x08;
@@ -24,15 +24,17 @@ nix::ioctl_readwrite_bad!(attach, libc::TUNSETIFF, libc::ifreq);
 
 /// One queue of the device.
 #[derive(Debug)]
-pub struct Queue {
+pub(crate) struct Queue {
     file: File,
 }
 
 /// Opens so many queues of the device, fewer if it is one that can have one only. It is made if it is not there, and
 /// stays when all queues are closed.
-pub fn open(name: &str, queues: usize) -> io::Result<Vec<Queue>> {
+pub(crate) fn open(name: &str, queues: usize) -> io::Result<Vec<Queue>> {
     let first = match Queue::open(name, true) {
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(vec![Queue::open(name, false)?]),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            return Ok(vec![Queue::open(name, false)?]);
+        }
         first => first?,
     };
     let mut all = vec![first];
@@ -66,7 +68,7 @@ impl Queue {
 
     /// Reads a frame with its header if there is one.
     #[inline]
-    pub fn read(&self, buffer: &mut [u8]) -> nix::Result<Option<usize>> {
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> nix::Result<Option<usize>> {
         match nix::unistd::read(&self.file, buffer) {
             Ok(length) => Ok(Some(length)),
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
@@ -75,7 +77,7 @@ impl Queue {
     }
 
     /// Waits until there is something to read.
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
         // A failure shows in the next read.
         let _ = poll(&mut fds, PollTimeout::NONE);
@@ -83,15 +85,19 @@ impl Queue {
 
     /// Writes a frame with its header.
     #[inline]
-    pub fn write(&self, parts: &[IoSlice<'_>]) -> nix::Result<()> {
+    pub(crate) fn write(&self, parts: &[IoSlice<'_>]) -> nix::Result<()> {
         nix::sys::uio::writev(&self.file, parts).map(drop)
     }
 }
 
 fn request(name: &str, flags: libc::c_short) -> io::Result<libc::ifreq> {
-    let is_name = !name.is_empty() && name.len() <= NAME_MAX && name.is_ascii() && !name.contains(['/', '%', '\0']);
+    let is_name =
+        !name.is_empty() && name.len() <= NAME_MAX && name.is_ascii() && !name.contains(['/', '%', '\0']);
     if !is_name {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("\"{name}\" cannot be the name of a device")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("\"{name}\" cannot be the name of a device"),
+        ));
     }
     let mut ifr_name = [0; libc::IFNAMSIZ];
     for (to, byte) in ifr_name.iter_mut().zip(name.bytes()) {

@@ -266,7 +266,8 @@ impl Change {
     /// The request that asks for this.
     pub fn text(&self) -> String {
         let mut text = String::from("set=1\n");
-        let secret = |secret: &Option<WireGuardSecret>| hex(secret.as_ref().map_or(&[0; 32], WireGuardSecret::reveal));
+        let secret =
+            |secret: &Option<WireGuardSecret>| hex(secret.as_ref().map_or(&[0; 32], WireGuardSecret::reveal));
         if let Some(private) = &self.private {
             let _ = writeln!(text, "private_key={}", secret(private));
         }

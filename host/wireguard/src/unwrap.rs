@@ -108,7 +108,9 @@ mod tests {
         };
         assert_eq!(damaged(15, 3), Drop::SourceForged);
         assert_eq!(damaged(19, 3), Drop::NotForUs);
-        for (at, byte) in [(0, 0x65), (0, 0x44), (3, 200), (3, 50), (6, 0x20), (7, 1), (9, 6), (23, 1), (25, 1), (28, 0)] {
+        for (at, byte) in
+            [(0, 0x65), (0, 0x44), (3, 200), (3, 50), (6, 0x20), (7, 1), (9, 6), (23, 1), (25, 1), (28, 0)]
+        {
             assert_eq!(damaged(at, byte), Drop::TunnelMalformed, "byte {at}");
         }
     }
