@@ -21,6 +21,9 @@ use crate::wire::{
 
 /// Hardware address of the tunnel device of every host: "shoa" and 2.
 const TUNNEL_MAC: [u8; 6] = [0x02, 0x73, 0x68, 0x6f, 0x61, 0x02];
+/// Hardware address of the gateway, which no device has. The tunnel device's own will not do as a source: the kernel's
+/// VXLAN drops a frame that seems to come from itself.
+const FABRIC_MAC: [u8; 6] = [0x02, 0x73, 0x68, 0x6f, 0x61, 0x01];
 const FIN_PSH: u8 = 0x09;
 const CWR: u8 = 0x80;
 
@@ -252,7 +255,7 @@ impl Outer {
         bytes[28] = VXLAN_VALID;
         bytes[32..36].copy_from_slice(&(vni << 8).to_be_bytes());
         bytes[36..42].copy_from_slice(&TUNNEL_MAC);
-        bytes[42..48].copy_from_slice(&TUNNEL_MAC);
+        bytes[42..48].copy_from_slice(&FABRIC_MAC);
         put(&mut bytes, 48, ethertype);
         Self { bytes, sum }
     }

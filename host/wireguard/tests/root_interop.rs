@@ -1,5 +1,5 @@
 //! An engine on one host; on the other Debian's wireguard-go with the kernel's VXLAN on top of it.
-#![allow(clippy::disallowed_methods, reason = "tests wait on the machine's clock")]
+#![allow(clippy::unwrap_used, reason = "a test fails that way")]
 
 mod bed;
 
@@ -11,6 +11,7 @@ use bed::{Bed, Host, MTU, transfer, until};
 /// wireguard-go, ended when dropped.
 struct Foreign {
     child: Child,
+    /// Its control socket, where every process of the kind looks for it.
     control: String,
 }
 

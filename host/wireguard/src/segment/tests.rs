@@ -88,7 +88,7 @@ fn what_is_sent_is_what_a_kernel_would_send() {
         assert_eq!(packet[20..22], packets[0][20..22], "a flow keeps its port");
         assert_eq!(number(packet, 22), 4789);
         assert_eq!(packet[26..36], [0, 0, 8, 0, 0, 0, 0, 1, 2, 0]);
-        assert_eq!(packet[36..50], *b"\x02shoa\x02\x02shoa\x02\x08\x00");
+        assert_eq!(packet[36..50], *b"\x02shoa\x02\x02shoa\x01\x08\x00");
         let carried = unwrap(packet, OWN, PEER).unwrap();
         assert_eq!((carried.vni, carried.packet.start), (258, OUTER));
     }
