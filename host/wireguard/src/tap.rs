@@ -1,0 +1,107 @@
+//! The TAP device: Ethernet frames, each with a header that says how to cut it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// Longest name of a device, bytes (IFNAMSIZ less the zero at its end).
+pub(crate) const NAME_MAX: usize = 15;
+
+/// Checksums, and super-packets of TCP over both, with ECN: TUN_F_CSUM, TSO4, TSO6, TSO_ECN of linux/if_tun.h.
+const OFFLOADS: libc::c_ulong = 0x01 | 0x02 | 0x04 | 0x08;
+/// Super-packets of UDP: TUN_F_USO4 and USO6, since Linux 6.2.
+const OFFLOADS_UDP: libc::c_ulong = 0x20 | 0x40;
+
+nix::ioctl_write_int_bad!(set_persist, libc::TUNSETPERSIST);
+nix::ioctl_write_int_bad!(set_offload, libc::TUNSETOFFLOAD);
+nix::ioctl_write_ptr_bad!(set_header_size, libc::TUNSETVNETHDRSZ, libc::c_int);
+nix::ioctl_readwrite_bad!(attach, libc::TUNSETIFF, libc::ifreq);
+
+/// One queue of the device.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    file: File,
+}
+
+/// Opens so many queues of the device, fewer if it is one that can have one only. It is made if it is not there, and
+/// stays when all queues are closed.
+pub(crate) fn open(name: &str, queues: usize) -> io::Result<Vec<Queue>> {
+    let first = match Queue::open(name, true) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            return Ok(vec![Queue::open(name, false)?]);
+        }
+        first => first?,
+    };
+    let mut all = vec![first];
+    for _ in 1..queues {
+        all.push(Queue::open(name, true)?);
+    }
+    Ok(all)
+}
+
+impl Queue {
+    fn open(name: &str, is_one_of_many: bool) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+        let many = if is_one_of_many { libc::IFF_MULTI_QUEUE } else { 0 };
+        let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | many;
+        let mut request = request(name, flags as libc::c_short)?;
+        let header = crate::wire::Offload::LENGTH as libc::c_int;
+        let fd = file.as_raw_fd();
+        #[allow(unsafe_code, reason = "ioctl has no safe form; the request outlives the calls")]
+        // SAFETY: `fd` is open, `request` is a whole ifreq with a name that ends with a zero, `header` an int.
+        unsafe {
+            attach(fd, &raw mut request)?;
+            set_header_size(fd, &raw const header)?;
+            set_persist(fd, 1)?;
+            if set_offload(fd, (OFFLOADS | OFFLOADS_UDP) as libc::c_int).is_err() {
+                set_offload(fd, OFFLOADS as libc::c_int)?;
+            }
+        }
+        Ok(Self { file })
+    }
+
+    /// Reads a frame with its header if there is one.
+    #[inline]
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> nix::Result<Option<usize>> {
+        match nix::unistd::read(&self.file, buffer) {
+            Ok(length) => Ok(Some(length)),
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until there is something to read.
+    pub(crate) fn wait(&self) {
+        let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+        // A failure shows in the next read.
+        let _ = poll(&mut fds, PollTimeout::NONE);
+    }
+
+    /// Writes a frame with its header.
+    #[inline]
+    pub(crate) fn write(&self, parts: &[IoSlice<'_>]) -> nix::Result<()> {
+        nix::sys::uio::writev(&self.file, parts).map(drop)
+    }
+}
+
+fn request(name: &str, flags: libc::c_short) -> io::Result<libc::ifreq> {
+    let is_name =
+        !name.is_empty() && name.len() <= NAME_MAX && name.is_ascii() && !name.contains(['/', '%', '\0']);
+    if !is_name {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("\"{name}\" cannot be the name of a device"),
+        ));
+    }
+    let mut ifr_name = [0; libc::IFNAMSIZ];
+    for (to, byte) in ifr_name.iter_mut().zip(name.bytes()) {
+        *to = byte as libc::c_char;
+    }
+    Ok(libc::ifreq { ifr_name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } })
+}
