@@ -23,7 +23,7 @@ pub(super) fn run(flags: SettingFlags, global: &Global) -> Result<Exit, CommandE
 }
 
 /// Logs to stderr. Under systemd the journal has the time already, elsewhere it stands in each line.
-fn log(level: LogLevel) {
+pub(super) fn log(level: LogLevel) {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(level.directives()))
         .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())

@@ -1,6 +1,6 @@
 //! What may be typed. Doc comments here are the text of `--help`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +44,9 @@ pub(crate) struct Global {
 pub(crate) enum Typed {
     /// Run the agent of this host (what `systemctl start shoal` does)
     Agent(SettingFlags),
+    /// Encrypt for a tunnel device of the agent's, which starts this by itself
+    #[command(hide = true)]
+    Wireguard(Wireguard),
     /// Start a fabric of which this host is the first
     Init(Init),
     /// Print a token with which another host may join, alone on the last line
@@ -87,6 +90,20 @@ pub(crate) struct List {
     /// How to print
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     pub(crate) output: Format,
+}
+
+/// The process that encrypts where the kernel has no WireGuard.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Wireguard {
+    /// The TAP device
+    #[arg(long)]
+    pub(crate) device: String,
+    /// This host's address in the tunnel
+    #[arg(long)]
+    pub(crate) address: Ipv4Addr,
+    /// The socket on which it is configured
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: PathBuf,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -26,6 +26,7 @@ mod session;
 mod status;
 mod token;
 mod version;
+mod wireguard;
 
 use std::process::ExitCode;
 
@@ -68,6 +69,7 @@ fn run(args: Args, output: &Output) -> Result<Exit, CommandError> {
     match args.command {
         Typed::Agent(flags) => agent::run(flags, &args.global),
         Typed::Completions { shell } => completions::run(shell, output),
+        Typed::Wireguard(args) => wireguard::run(args),
         other => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -93,8 +95,8 @@ async fn ask(typed: Typed, global: &Global, output: &Output) -> Result<Exit, Com
         Typed::Addresses(list) => addresses::run(list.output, &mut session).await,
         Typed::Doctor(list) => doctor::run(list.output, &mut session).await,
         Typed::Version(list) => version::run(list.output, &mut session).await,
-        // Both ran before the agent was looked for.
-        Typed::Agent(_) | Typed::Completions { .. } => Ok(Exit::Success),
+        // These ran before the agent was looked for.
+        Typed::Agent(_) | Typed::Completions { .. } | Typed::Wireguard(_) => Ok(Exit::Success),
     }
 }
 

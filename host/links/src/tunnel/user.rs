@@ -45,6 +45,7 @@ pub(crate) fn make(
     if settings.secret != Some(clamped(&end.secret)) || settings.port != end.port {
         ask(options, name, |engine| engine.set_own(&end.secret, end.port))?;
     }
+    ask(options, name, |engine| engine.set_mtu(end.mtu))?;
     Ok(device)
 }
 
