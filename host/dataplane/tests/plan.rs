@@ -65,7 +65,12 @@ fn fingerprint(host: &Host) -> String {
     let filters = ["dp-out1", "dp-out2", "dp-vx", "dp-wg"]
         .map(|device| host.namespace.run(&format!("tc filter show dev {device} ingress")).unwrap());
     assert!(filters.iter().all(|text| text.contains("direct-action")), "{filters:?}");
-    format!("{links}{filters:?}")
+    format!("{}{filters:?}", without_carrier(&links))
+}
+
+/// The kernel says so by itself a moment after a device came up whose other end is down.
+fn without_carrier(links: &str) -> String {
+    links.replace("NO-CARRIER,", "").replace("state LOWERLAYERDOWN", "state UNKNOWN")
 }
 
 fn map(host: &Host, name: &str) -> MapHandle {
