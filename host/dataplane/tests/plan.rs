@@ -68,9 +68,10 @@ fn fingerprint(host: &Host) -> String {
     format!("{}{filters:?}", without_carrier(&links))
 }
 
-/// The kernel says so by itself a moment after a device came up whose other end is down.
+/// Whether a device has a carrier the kernel finds out in its own time.
 fn without_carrier(links: &str) -> String {
-    links.replace("NO-CARRIER,", "").replace("state LOWERLAYERDOWN", "state UNKNOWN")
+    let states = ["UP", "DOWN", "LOWERLAYERDOWN", "UNKNOWN"];
+    links.split(' ').filter(|word| !word.starts_with('<') && !states.contains(word)).collect()
 }
 
 fn map(host: &Host, name: &str) -> MapHandle {

@@ -122,7 +122,16 @@ impl Drop for Host {
     /// A process that carries frames would keep the namespace.
     fn drop(&mut self) {
         let names = std::fs::read_dir(self.pins.run_dir()).into_iter().flatten().flatten();
-        let names = names.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".sock")?.parse().ok());
+        let names = names.filter_map(|entry| {
+            entry
+                .file_name()
+                .to_str()?
+                .rsplit_once('.')
+                .filter(|(_, end)| ["sock", "netns"].contains(end))?
+                .0
+                .parse()
+                .ok()
+        });
         let removals: Vec<_> = names.map(Change::RemoveTunnel).collect();
         if !removals.is_empty() {
             self.kernel(|kernel| drop(kernel.apply(&removals)));
@@ -253,6 +262,14 @@ pub enum Over {
     V6,
     /// A TAP device and a process, "encrypted" as far as anyone here can tell.
     Engine,
+    /// The kernel's WireGuard.
+    Kernel,
+}
+
+impl Over {
+    pub fn is_in_clear(self) -> bool {
+        matches!(self, Self::V4 | Self::V6)
+    }
 }
 
 /// Two hosts on one wire: 10.99.0.1 and .2, fd99::1 and ::2, a tunnel each, each the other's peer over one of them.
@@ -263,13 +280,13 @@ pub fn two_hosts(features: Features, over: Over) -> (Host, Host) {
         host.namespace.ip(&format!("address add 10.99.0.{own}/24 dev wire"));
         host.namespace.ip(&format!("address add fd99::{own}/64 dev wire nodad"));
         host.namespace.ip("link set wire up");
-        host.in_clear = over != Over::Engine;
+        host.in_clear = over.is_in_clear();
         if host.in_clear {
             host.apply(&[Change::SetTunnel(name("dp-vx"), Tunnel::Clear { port: 4790 })]);
         } else {
-            let tunnel = encrypted(own);
+            let backend = if over == Over::Engine { Backend::UserSpace } else { Backend::Kernel };
             host.apply(&[
-                Change::SetTunnel(name("dp-wg"), tunnel),
+                Change::SetTunnel(name("dp-wg"), with_backend(encrypted(own), backend)),
                 Change::SetWireGuardPeer(name("dp-wg"), public(other), end(other)),
             ]);
         }
@@ -280,7 +297,7 @@ pub fn two_hosts(features: Features, over: Over) -> (Host, Host) {
 
 /// How one of the two hosts sends to the other.
 pub fn peer(own: u8, over: Over) -> Peer {
-    let tunnel = name(if over == Over::Engine { "dp-wg" } else { "dp-vx" });
+    let tunnel = name(if over.is_in_clear() { "dp-vx" } else { "dp-wg" });
     Peer { host: HostId::new([0xfe; 16]), local: outer(own, over), tunnel, mtu: 1370 }
 }
 
@@ -289,7 +306,7 @@ pub fn outer(number: u8, over: Over) -> IpAddr {
     let text = match over {
         Over::V4 => format!("10.99.0.{number}"),
         Over::V6 => format!("fd99::{number}"),
-        Over::Engine => format!("240.0.0.{number}"),
+        Over::Engine | Over::Kernel => format!("240.0.0.{number}"),
     };
     text.parse().expect("an address")
 }
@@ -305,8 +322,7 @@ pub fn end_at(number: u8, port: u16) -> End {
     let address = [240, 0, 0, number].into();
     let tunnel = Tunnel::Encrypted(WireGuard {
         backend: Backend::UserSpace,
-        // As WireGuard clamps it.
-        secret: WireGuardSecret::new([0x48; 32]),
+        secret: WireGuardSecret::new(key_pair(number).0),
         address,
         port,
         mtu: 1420,
@@ -321,6 +337,13 @@ pub fn end_at(number: u8, port: u16) -> End {
     End { tunnel, known }
 }
 
+pub fn with_backend(tunnel: Tunnel, backend: Backend) -> Tunnel {
+    match tunnel {
+        Tunnel::Encrypted(end) => Tunnel::Encrypted(WireGuard { backend, ..end }),
+        clear @ Tunnel::Clear { .. } => clear,
+    }
+}
+
 pub fn encrypted(number: u8) -> Tunnel {
     end_at(number, 7375).tunnel
 }
@@ -329,8 +352,27 @@ pub fn end(number: u8) -> WireGuardPeer {
     end_at(number, 7375).known
 }
 
+/// The public key of an end.
 pub fn public(number: u8) -> WireGuardKey {
-    WireGuardKey::new([number; 32])
+    WireGuardKey::new(key_pair(number).1)
+}
+
+/// The private keys of hosts 1 and 2, with their fixed bits set as WireGuard does, and their public keys. The stand-in
+/// asks for no real ones, so any other end has numbers.
+fn key_pair(number: u8) -> ([u8; 32], [u8; 32]) {
+    let (secret, public) = match number {
+        1 => (
+            "70076d0a7318a57d3c16c17251b26645df4c2f92ebc0992ac177fba51db92c6a",
+            "f8a9535a2d2ff605e8e144d54f4ef5c62313a2055dbb21fddd3fd9c299eb015d",
+        ),
+        2 => (
+            "58ab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e06b",
+            "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f",
+        ),
+        _ => return ([0x48; 32], [number; 32]),
+    };
+    let byte = |text: &str, at: usize| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).expect("two digits");
+    (std::array::from_fn(|at| byte(secret, at)), std::array::from_fn(|at| byte(public, at)))
 }
 
 pub const ALL_FEATURES: Features = Features { redirect_peer: true, map_batch: true };
