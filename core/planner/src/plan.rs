@@ -185,7 +185,7 @@ impl HostView {
 fn wireguard(view: &View) -> BTreeMap<(LinkName, WireGuardKey), WireGuardPeer> {
     let mut peers = BTreeMap::new();
     for (name, _) in view.tunnels.iter().filter(|(_, tunnel)| tunnel.wireguard().is_some()) {
-        for end in others(view).flat_map(|host| &host.ends) {
+        for end in others(view).flat_map(|(_, host)| &host.ends) {
             let contact = end.contacts.get(name).cloned().unwrap_or_default();
             let peer = WireGuardPeer {
                 address: end.address,
@@ -211,23 +211,23 @@ fn peers(view: &View) -> BTreeMap<IpAddr, Peer> {
     let own_mtu = view.hosts.get(&view.me).map_or(u16::MAX, |me| me.underlay_mtu);
     let sending = view.sending.as_ref().and_then(|name| Some((name, view.tunnels.get(name)?.wireguard()?)));
     let clear = view.tunnels.iter().find(|(_, tunnel)| matches!(tunnel, Tunnel::Clear { .. }));
-    for host in others(view) {
+    for (id, host) in others(view) {
         let mtu = peer_mtu(own_mtu, host);
         if let Some((tunnel, wireguard)) = sending {
             for end in &host.ends {
                 let local = wireguard.address.into();
-                add(end.address.into(), Peer { local, tunnel: tunnel.clone(), mtu });
+                add(end.address.into(), Peer { host: *id, local, tunnel: tunnel.clone(), mtu });
             }
         }
         if let (Some((tunnel, _)), Some(local)) = (clear, view.local_towards(host.address)) {
-            add(host.address, Peer { local, tunnel: tunnel.clone(), mtu });
+            add(host.address, Peer { host: *id, local, tunnel: tunnel.clone(), mtu });
         }
     }
     peers
 }
 
-fn others(view: &View) -> impl Iterator<Item = &HostView> {
-    view.hosts.iter().filter(|(host, _)| **host != view.me).map(|(_, view)| view)
+fn others(view: &View) -> impl Iterator<Item = (&HostId, &HostView)> {
+    view.hosts.iter().filter(|(host, _)| **host != view.me)
 }
 
 /// What both ends' underlay links carry, or less if probes found less. The probes go through the encrypted tunnel, so

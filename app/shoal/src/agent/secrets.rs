@@ -42,9 +42,12 @@ pub(crate) fn new_root() -> anyhow::Result<(FabricRoot, Write)> {
     Ok((FabricRoot::from_seed(seed), Write { key: ROOT_KEY.to_vec(), value: Some(seed.to_vec()) }))
 }
 
-/// Draws a pair of WireGuard keys.
+/// Draws a pair of WireGuard keys. The private half is clamped (RFC 7748, section 5), as whoever keeps it would do: what
+/// is read back equals what was set.
 pub(crate) fn tunnel_keys() -> anyhow::Result<KeyPair> {
-    let secret = random()?;
+    let mut secret: [u8; 32] = random()?;
+    secret[0] &= 0b1111_1000;
+    secret[31] = (secret[31] & 0b0111_1111) | 0b0100_0000;
     let key = shoal_trust::wireguard_public(&secret);
     Ok(KeyPair { secret: WireGuardSecret::new(secret), key: WireGuardKey::new(key) })
 }
