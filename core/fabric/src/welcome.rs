@@ -335,10 +335,9 @@ impl Fabric {
         // What this host gave away comes before what became of it elsewhere.
         held.sort_by_key(|(author, _)| *author != self.me);
         for (author, fact) in held {
-            self.networks.learn(author, fact);
+            self.networks.take_up(author, fact);
         }
-        // Facts that were taken in before tell nothing new; in this order they may seem to.
-        self.networks.drop_notices();
+        self.networks.taken_up();
     }
 
     pub(crate) fn publish_myself(&mut self, at: At) -> Vec<Effect> {

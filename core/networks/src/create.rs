@@ -9,7 +9,7 @@ use shoal_types::{HostId, IpNet, NetworkId, NetworkName, PoolIndex, Vni};
 
 use crate::docker_network::tellable;
 use crate::pool::is_v6;
-use crate::{At, Effect, Networks, Refusal};
+use crate::{At, Effect, Networks, Refusal, sentence};
 
 /// The most subnets of a network.
 const SUBNETS_MAX: usize = 16;
@@ -54,6 +54,9 @@ impl Networks {
     ) -> Result<NetworkId, Refusal> {
         if let Some((id, _)) = self.catalog.by_name(&request.name) {
             return self.put_back(id, &request, at, effects);
+        }
+        if let Some((author, _)) = self.waiting_called(&request.name) {
+            return Err(sentence::waits(&request.name, &self.host_name(author)));
         }
         let mut subnets = Vec::new();
         for wanted in &request.subnets {
@@ -152,7 +155,7 @@ impl Networks {
         at: At,
         effects: &mut Vec<Effect>,
     ) {
-        let fact = NetworkFact { id, stamp: self.next_stamp(at), spec };
+        let fact = NetworkFact { id, stamp: self.catalog.next_stamp(id, self.me, at.wall), spec };
         effects.push(Effect::Publish(Fact::Network(fact.clone())));
         self.learn_network(self.me, fact);
         effects.push(Effect::ProjectSoon);

@@ -14,6 +14,7 @@
 //!     RequestAddress -> lease   CreateEndpoint -> record   Join -> Project, Publish   (Leave, DeleteEndpoint back)
 //! ```
 
+mod ahead;
 mod at;
 mod catalog;
 mod create;
@@ -33,13 +34,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_ipam::Ipam;
 use shoal_schema::{EndpointFact, Taken, UseFact};
-use shoal_types::{EndpointId, HostId, HostName, Moment, NetworkId, Stamp};
+use shoal_types::{EndpointId, HostId, HostName, Moment, NetworkId, WallTime};
 
 pub use at::{At, Dice};
 pub use catalog::Catalog;
 pub use create::{NetworkRequest, SubnetRequest};
 pub use effect::{Effect, EngineNetwork, EngineReport, EngineRequest, EngineView};
-pub use record::{DockerRecord, EndpointRecord, LeaseRecord, Naming, PoolRecord, Record, Stage};
+pub use record::{
+    DockerRecord, EndpointRecord, LeaseRecord, Naming, PoolRecord, Record, Stage, WaitingRecord,
+};
+pub use report::Finding;
 pub use verb::{DockerNetworkId, PoolData, PoolId, Refusal, Reply, Route, Verb};
 
 /// The address space that dockerd asks for pools of networks with local scope: all of Shoal's.
@@ -79,6 +83,8 @@ pub struct Networks {
     doubts: BTreeMap<DockerNetworkId, Moment>,
     work: work::Work,
     notices: Vec<String>,
+    /// Networks whose [`WaitingRecord`] is not what it should be.
+    unkept: BTreeSet<NetworkId>,
     /// Endpoints that the engine does not list, and since when.
     unknown: BTreeMap<EndpointId, Moment>,
 }
@@ -104,6 +110,7 @@ impl Networks {
             doubts: BTreeMap::new(),
             work: work::Work::default(),
             notices: Vec::new(),
+            unkept: BTreeSet::new(),
             unknown: BTreeMap::new(),
         }
     }
@@ -184,13 +191,16 @@ impl Networks {
         self.hosts.get(&host).map_or_else(|| host.short(), ToString::to_string)
     }
 
-    fn next_stamp(&self, at: At) -> Stamp {
-        self.catalog.newest_stamp().next(at.wall)
+    /// All facts that were held before the start are taken in. They tell nothing new, though in their order they may
+    /// have seemed to.
+    pub fn taken_up(&mut self) {
+        self.unkept.extend(self.catalog.taken_up());
+        self.notices.clear();
     }
 
-    /// Drops what would be told to the operator with the next [`Networks::reconcile`].
-    pub fn drop_notices(&mut self) {
-        self.notices.clear();
+    /// What is wrong on this host, or with other hosts as far as it can tell, for people.
+    pub fn findings(&self, wall: WallTime) -> Vec<Finding> {
+        self.clock_findings(wall)
     }
 
     /// Forgets everything that was kept; returns the keys under which it is stored.
@@ -200,12 +210,14 @@ impl Networks {
         let endpoints = self.endpoints.values().cloned().map(Record::Endpoint);
         let leases = self.leases.values().cloned().map(Record::Lease);
         let off = self.off.iter().copied().map(Record::Off);
+        let waiting: BTreeSet<NetworkId> = self.catalog.waiting().map(|(_, fact)| fact.id).collect();
         let keys = pools
             .chain(dockers)
             .chain(endpoints)
             .chain(leases)
             .chain(off)
             .map(|record| record.key())
+            .chain(waiting.into_iter().map(Record::waiting_key))
             .collect();
         (self.pools, self.dockers, self.endpoints) = Default::default();
         (self.leases, self.off, self.unclaimed_leases, self.doubts) = Default::default();

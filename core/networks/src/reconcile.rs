@@ -31,6 +31,8 @@ impl Networks {
     pub fn reconcile(&mut self, at: At) -> Vec<Effect> {
         let mut effects: Vec<Effect> =
             std::mem::take(&mut self.notices).into_iter().map(Effect::Notice).collect();
+        self.follow_clock(at, &mut effects);
+        effects.extend(self.keep());
         self.settle_names(at, &mut effects);
         self.give_way_on_vni(at, &mut effects);
         self.ask_engine(at, &mut effects);

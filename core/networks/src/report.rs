@@ -20,6 +20,17 @@ use crate::{
 /// How long after CreateNetwork the engine may still not know its own network.
 const NOT_YET_MAX: Duration = Duration::from_secs(10);
 
+/// Something that is wrong, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub subject: String,
+    /// What was found: a sentence.
+    pub finding: String,
+    /// What to do: a sentence.
+    pub mend: String,
+}
+
 impl Networks {
     /// Takes in what the engine answered.
     pub fn engine(&mut self, report: EngineReport, at: At) -> Vec<Effect> {

@@ -13,15 +13,19 @@ use shoal_types::{EndpointId, HostId, LinkName, NetworkId};
 use crate::host::Host;
 use crate::world::World;
 
+/// No clock was ever further ahead: a jump is of ten minutes at most, and a few may add up.
+const STAMPS_AHEAD_MAX: Duration = Duration::from_secs(3_600);
+
 type Broken = Result<(), String>;
 
 impl World {
-    /// Heals everything, starts everything, and waits until all should agree.
+    /// Heals everything, sets all clocks right, starts everything, and waits until all should agree.
     pub fn settle(&mut self) {
         self.line("everything is healed and left alone");
         self.network.heal();
         for host in 0..self.hosts.len() {
             (self.hosts[host].slow, self.hosts[host].fuse) = (Duration::ZERO, None);
+            self.hosts[host].skew_ms = 0;
             if !self.hosts[host].engine.up {
                 self.engine_up(host);
             }
@@ -30,10 +34,24 @@ impl World {
             }
         }
         self.pass(self.options.settle);
+        self.wait_for_stamps();
         if self.violation.is_none()
             && let Err(broken) = self.agreed()
         {
             self.violate(broken);
+        }
+    }
+
+    /// A host puts its own stamps right with its clock. One that has left does not: its edits count when their time has
+    /// come.
+    fn wait_for_stamps(&mut self) {
+        let until = self.now + STAMPS_AHEAD_MAX;
+        let waits = |agent: &Fabric| agent.networks().catalog().waiting().next().is_some();
+        while self.violation.is_none() && self.members().iter().any(|(_, agent)| waits(agent)) {
+            if self.now >= until {
+                return self.violate("an edit waits although all clocks are right".into());
+            }
+            self.pass(Duration::from_secs(30));
         }
     }
 

@@ -65,6 +65,8 @@ situations! {
     EngineDiedAtWork,
     /// dockerd cleaned up after its death without telling the driver of the endpoint.
     EndpointNeverDeleted,
+    /// An edit waited because its stamp was ahead of a host's clock.
+    EditWaited,
     /// The wall clock went back.
     ClockWentBack,
     /// A host was slow.

@@ -6,6 +6,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod clocks;
 mod containers;
 mod creating;
 mod dockerd;
