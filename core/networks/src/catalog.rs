@@ -123,13 +123,16 @@ impl Catalog {
         ids
     }
 
-    /// The stamp of an edit that `me` makes now: above all that counts, so that it is in force at once. An own edit
-    /// that was made by a clock far ahead is not outdone but replaced.
-    pub(crate) fn next_stamp(&self, id: NetworkId, me: HostId, wall: WallTime) -> Stamp {
-        let counts =
-            |(author, fact): &(&HostId, &NetworkFact)| **author != me || !fact.stamp.is_too_far_ahead(wall);
-        let stamps = self.edits.get(&id).into_iter().flatten().filter(counts).map(|(_, fact)| fact.stamp);
-        stamps.max().unwrap_or_default().next(wall)
+    /// The stamp of an edit that `me` makes now, and the newest of others that it knows of: above all that counts, so that
+    /// it is in force at once. An own edit that was made by a clock far ahead is not outdone but replaced.
+    pub(crate) fn next_stamp(&self, id: NetworkId, me: HostId, wall: WallTime) -> (Stamp, Stamp) {
+        let edits = self.edits.get(&id);
+        let mine = edits.and_then(|edits| edits.get(&me));
+        let others = edits.into_iter().flatten().filter(|(author, _)| **author != me);
+        let newest = others.map(|(_, fact)| fact.stamp).max().unwrap_or_default();
+        let own = mine.map(|fact| fact.stamp).filter(|stamp| !stamp.is_too_far_ahead(wall));
+        let heard = newest.max(mine.map(|fact| fact.heard).unwrap_or_default());
+        (newest.max(own.unwrap_or_default()).next(wall), heard)
     }
 
     /// Edits of `me` with stamps far ahead of the clock, which was put back since, each with a stamp that is not and
@@ -209,6 +212,11 @@ impl Catalog {
         self.edits.iter().filter_map(lost).collect()
     }
 
+    /// An author's edit, if it counts.
+    pub(crate) fn edit_of(&self, author: HostId, id: NetworkId) -> Option<&NetworkFact> {
+        self.edits.get(&id)?.get(&author)
+    }
+
     /// What is in force for a network, and who wrote it.
     pub fn winner(&self, id: NetworkId) -> Option<(HostId, &NetworkFact)> {
         let edits = self.edits.get(&id)?;
@@ -261,7 +269,7 @@ mod tests {
             internal: false,
         });
         let stamp = Stamp { wall: WallTime::from_millis(millis), logical: 0 };
-        NetworkFact { id: NetworkId::new([id; 16]), stamp, spec }
+        NetworkFact { id: NetworkId::new([id; 16]), stamp, heard: Stamp::default(), spec }
     }
 
     #[test]

@@ -155,7 +155,8 @@ impl Networks {
         at: At,
         effects: &mut Vec<Effect>,
     ) {
-        let fact = NetworkFact { id, stamp: self.catalog.next_stamp(id, self.me, at.wall), spec };
+        let (stamp, heard) = self.catalog.next_stamp(id, self.me, at.wall);
+        let fact = NetworkFact { id, stamp, heard, spec };
         effects.push(Effect::Publish(Fact::Network(fact.clone())));
         self.learn_network(self.me, fact);
         effects.push(Effect::ProjectSoon);

@@ -122,6 +122,7 @@ impl Networks {
                     drop(self.endpoints.insert(endpoint.endpoint.clone(), endpoint));
                 }
                 Some(Record::Off(network)) => drop(self.off.insert(network)),
+                Some(Record::Lost(lost)) => drop(self.lost.insert(lost.network, lost)),
                 Some(Record::Waiting(waiting)) => self.restore_waiting(waiting),
                 Some(Record::Lease(lease)) => {
                     let network = lease.network;

@@ -22,6 +22,7 @@ mod docker_network;
 mod effect;
 mod endpoint;
 mod learn;
+mod lost;
 mod pool;
 mod reconcile;
 mod record;
@@ -41,7 +42,7 @@ pub use catalog::Catalog;
 pub use create::{NetworkRequest, SubnetRequest};
 pub use effect::{Effect, EngineNetwork, EngineReport, EngineRequest, EngineView};
 pub use record::{
-    DockerRecord, EndpointRecord, LeaseRecord, Naming, PoolRecord, Record, Stage, WaitingRecord,
+    DockerRecord, EndpointRecord, LeaseRecord, LostRecord, Naming, PoolRecord, Record, Stage, WaitingRecord,
 };
 pub use report::Finding;
 pub use verb::{DockerNetworkId, PoolData, PoolId, Refusal, Reply, Route, Verb};
@@ -83,6 +84,8 @@ pub struct Networks {
     doubts: BTreeMap<DockerNetworkId, Moment>,
     work: work::Work,
     notices: Vec<String>,
+    /// Our edits that lost, until they need not be shown any more.
+    lost: BTreeMap<NetworkId, LostRecord>,
     /// Networks whose [`WaitingRecord`] is not what it should be.
     unkept: BTreeSet<NetworkId>,
     /// Endpoints that the engine does not list, and since when.
@@ -110,6 +113,7 @@ impl Networks {
             doubts: BTreeMap::new(),
             work: work::Work::default(),
             notices: Vec::new(),
+            lost: BTreeMap::new(),
             unkept: BTreeSet::new(),
             unknown: BTreeMap::new(),
         }
@@ -200,7 +204,7 @@ impl Networks {
 
     /// What is wrong on this host, or with other hosts as far as it can tell, for people.
     pub fn findings(&self, wall: WallTime) -> Vec<Finding> {
-        self.clock_findings(wall)
+        self.clock_findings(wall).into_iter().chain(self.lost_findings()).collect()
     }
 
     /// Forgets everything that was kept; returns the keys under which it is stored.
@@ -210,12 +214,14 @@ impl Networks {
         let endpoints = self.endpoints.values().cloned().map(Record::Endpoint);
         let leases = self.leases.values().cloned().map(Record::Lease);
         let off = self.off.iter().copied().map(Record::Off);
+        let lost = self.lost.values().cloned().map(Record::Lost);
         let waiting: BTreeSet<NetworkId> = self.catalog.waiting().map(|(_, fact)| fact.id).collect();
         let keys = pools
             .chain(dockers)
             .chain(endpoints)
             .chain(leases)
             .chain(off)
+            .chain(lost)
             .map(|record| record.key())
             .chain(waiting.into_iter().map(Record::waiting_key))
             .collect();

@@ -114,6 +114,25 @@ pub struct WaitingRecord {
     pub stays: Vec<(HostId, Vec<u8>)>,
 }
 
+/// An edit of this host that lost to one that was made at the same time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostRecord {
+    /// The network.
+    pub network: NetworkId,
+    /// What people call it, after the word "network".
+    pub name: String,
+    /// The edit: an encoded fact.
+    pub edit: Vec<u8>,
+    /// Whose edit won.
+    pub to: HostId,
+    /// That one's stamp.
+    pub stamp: Stamp,
+    /// When it was seen.
+    pub since: WallTime,
+    /// What people are told.
+    pub finding: String,
+}
+
 /// Any record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
@@ -129,6 +148,8 @@ pub enum Record {
     Off(NetworkId),
     /// See [`WaitingRecord`].
     Waiting(WaitingRecord),
+    /// See [`LostRecord`].
+    Lost(LostRecord),
 }
 
 impl Record {
@@ -143,6 +164,7 @@ impl Record {
             Self::Endpoint(endpoint) => format!("networks/endpoint/{}", endpoint.endpoint),
             Self::Lease(lease) => format!("networks/lease/{}/{}", lease.network, lease.address),
             Self::Off(network) => format!("networks/off/{network}"),
+            Self::Lost(lost) => format!("networks/lost/{}", lost.network),
             Self::Waiting(waiting) => return Self::waiting_key(waiting.network),
         };
         text.into_bytes()

@@ -12,5 +12,6 @@ mod creating;
 mod dockerd;
 mod engine;
 mod host;
+mod lost;
 mod random;
 mod removing;
