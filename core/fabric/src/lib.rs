@@ -13,6 +13,7 @@
 
 mod carry;
 mod effect;
+mod forget;
 mod identity;
 mod message;
 mod probe;

@@ -95,6 +95,8 @@ impl Fabric {
                 effects.extend(self.carry_welcome(received, at));
             }
         }
+        // In the order in which the facts came, what this host owns now may have seemed to be taken from it.
+        self.networks.taken_up();
         effects.extend(self.publish_myself(at));
         effects.extend(self.meet(at));
         Ok(afresh(effects))

@@ -204,7 +204,8 @@ impl Networks {
 
     /// What is wrong on this host, or with other hosts as far as it can tell, for people.
     pub fn findings(&self, wall: WallTime) -> Vec<Finding> {
-        self.clock_findings(wall).into_iter().chain(self.lost_findings()).collect()
+        let clocks = self.clock_findings(wall).into_iter();
+        clocks.chain(self.lost_findings()).chain(self.unknown_findings()).collect()
     }
 
     /// Forgets everything that was kept; returns the keys under which it is stored.

@@ -148,6 +148,22 @@ impl Networks {
         effects.extend(self.tell_use(network));
     }
 
+    /// Networks of the engine on this host that the fabric does not know and has not deleted.
+    pub(crate) fn unknown_findings(&self) -> impl Iterator<Item = Finding> {
+        let known = |network| self.catalog.winner(network).is_some();
+        let waits = |network| self.catalog.waiting().any(|(_, fact)| fact.id == network);
+        let unknown = self.dockers.values().filter(move |docker| {
+            docker.naming == Naming::Settled && !known(docker.network) && !waits(docker.network)
+        });
+        unknown.map(|record| {
+            let short: String = record.docker.chars().take(12).collect();
+            let finding =
+                "Docker on this host has this network, and no host of the fabric knows it (any more): its containers reach nobody.";
+            let mend = format!("Detach its containers, and remove it with `docker network rm {short}`.");
+            Finding { subject: format!("Docker network {short}"), finding: finding.into(), mend }
+        })
+    }
+
     /// The engine's whole list: what it lost while nobody was told, and what it has that we do not know.
     fn listed(&mut self, views: &[EngineView], at: At, effects: &mut Vec<Effect>) {
         let ours: BTreeMap<&DockerNetworkId, &EngineView> =

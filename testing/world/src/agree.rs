@@ -36,7 +36,7 @@ impl World {
         self.pass(self.options.settle);
         self.wait_for_stamps();
         if self.violation.is_none()
-            && let Err(broken) = self.agreed()
+            && let Err(broken) = self.find_stranded().and_then(|()| self.agreed())
         {
             self.violate(broken);
         }
@@ -80,7 +80,8 @@ impl World {
     }
 
     fn members(&self) -> Vec<(&Host, &Fabric)> {
-        self.hosts.iter().filter_map(|host| Some((host, host.member()?))).collect()
+        let of_fabric = self.hosts.iter().filter(|host| !self.stranded.contains(&host.index));
+        of_fabric.filter_map(|host| Some((host, host.member()?))).collect()
     }
 
     fn same_facts(&self) -> Broken {
@@ -134,7 +135,7 @@ impl World {
     fn deleted_stay_gone(&self) -> Broken {
         for (network, by) in &self.deleted {
             let by = &self.hosts[*by];
-            if by.forgotten || by.member().is_none() {
+            if by.forgotten || by.member().is_none() || self.stranded.contains(&by.index) {
                 continue;
             }
             for (host, agent) in self.members() {
@@ -350,9 +351,6 @@ impl World {
             })
             .collect()
         };
-        // What a host that was put out gave when its gift could no longer be taken over is safe, but not known after
-        // a start.
-        let put_out = self.hosts.iter().any(|host| host.forgotten);
         let checks = [
             ("the catalog", a.catalog().iter().eq(b.catalog().iter())),
             ("its endpoints", a.endpoints().eq(b.endpoints())),
@@ -360,7 +358,7 @@ impl World {
             ("Docker's networks", a.docker_networks().eq(b.docker_networks())),
             ("what is off", a.catalog().iter().all(|(id, _)| a.is_off(id) == b.is_off(id))),
             ("the others' facts", others(before) == others(after)),
-            ("what addresses it owns and uses", put_out || owned(before) == owned(after)),
+            ("what addresses it owns and uses", owned(before) == owned(after)),
             ("the plan", plan(&before.view()).0 == plan(&after.view()).0),
             ("who is forgotten", before.forgotten() == after.forgotten()),
         ];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shoal_fabric::{Effect, Fabric};
-use shoal_networks::{EngineReport, Refusal, Reply, Verb};
+use shoal_networks::{EngineReport, EngineRequest, Refusal, Reply, Verb};
 use shoal_types::HostId;
 
 use crate::Situation;
@@ -12,6 +12,9 @@ use crate::world::{Event, World};
 
 /// How soon after a change the whole kernel is brought in line.
 const PROJECT_AFTER: Duration = Duration::from_millis(1);
+
+/// How often the agent asks the engine for the names of containers, whatever it was told.
+const NAMES_EVERY: Duration = Duration::from_secs(10);
 
 /// Parts of sentences that no agent may say here.
 const FALSE_ALARMS: [&str; 3] = ["restored from an old backup", "share the key", "is damaged"];
@@ -39,6 +42,8 @@ impl World {
         self.with_agent(host, |agent, at| agent.set_taken(taken, at));
         self.plan_projection(host, life);
         self.plan_look(host);
+        self.plan_renewal(host);
+        self.after(NAMES_EVERY, Event::Names { host, life });
     }
 
     /// The agent's process is gone; what it has written stays.
@@ -206,7 +211,7 @@ impl World {
 
     /// Whether the transport of `judge` would hold a connection with `other`. The handshake's signatures are taken for
     /// right; membership and expulsion are looked at each time, as the transport does when its trust changes.
-    fn admits(&self, other: usize, judge: usize) -> bool {
+    pub(crate) fn admits(&self, other: usize, judge: usize) -> bool {
         let (other, judge) = (&self.hosts[other], &self.hosts[judge]);
         let (Some(trust), Some(certificate)) = (&judge.trust, &other.certificate) else { return false };
         if trust.forgotten.contains(&other.id) || judge.certificate.is_none() {
@@ -278,6 +283,15 @@ impl World {
         let delay = draw(&mut self.prng, &self.options.engine.answer);
         for report in reports {
             self.after(delay, Event::Report { host, life, report });
+        }
+    }
+
+    pub(crate) fn ask_names(&mut self, host: usize) {
+        let life = self.hosts[host].life;
+        self.after(NAMES_EVERY, Event::Names { host, life });
+        if self.hosts[host].engine.up {
+            self.hosts[host].requests.push_back(EngineRequest::Names);
+            self.plan_work(host);
         }
     }
 

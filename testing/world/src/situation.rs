@@ -55,6 +55,8 @@ situations! {
     Forgotten,
     /// A host was forgotten that could not hear of it.
     ForgottenUnheard,
+    /// A certificate was renewed because its issuer was forgotten.
+    Renewed,
     /// A host joined after networks had been made.
     JoinedLate,
     /// A host left.

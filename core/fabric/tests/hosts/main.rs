@@ -313,3 +313,33 @@ proptest! {
         prop_assert_eq!(world.hosts[0].fabric.view(), view);
     }
 }
+
+#[test]
+fn what_only_one_host_had_heard_of_a_forgotten_one_stays() {
+    let mut world = World::joined(4);
+    world.cut(0);
+    world.cut(1);
+    create(&mut world, 2, "shop");
+    let deleted = "old".parse().unwrap();
+    create(&mut world, 2, "old");
+    let (_, effects) = world.hosts[2].fabric.delete_network(&deleted, world.at).unwrap();
+    world.act(2, effects);
+    world.run(2);
+    assert!(has_network(&world, 3, "shop") && !has_network(&world, 0, "shop"));
+    world.cut(2);
+    world.cut(3);
+    let (_, effects) = world.hosts[0].fabric.forget("host-2", world.at).unwrap();
+    world.act(0, effects);
+    (0..4).filter(|host| *host != 2).for_each(|host| world.heal(host));
+    world.run(30);
+    for host in [0, 1, 3] {
+        assert!(has_network(&world, host, "shop"), "host {host}");
+        let catalog = world.hosts[host].fabric.networks().catalog();
+        let (author, _) = catalog.winner(catalog.by_name(&"shop".parse().unwrap()).unwrap().0).unwrap();
+        assert_eq!(author, world.hosts[3].fabric.me(), "host {host}");
+        assert!(!has_network(&world, host, "old"), "host {host}");
+    }
+    assert!(world.hosts[0].notices.iter().all(|told| !told.contains("without having heard")));
+    world.restart(3);
+    assert!(has_network(&world, 3, "shop"));
+}
