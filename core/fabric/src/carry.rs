@@ -10,11 +10,13 @@ use crate::effect::Writes;
 use crate::{At, Effect, Fabric, message};
 
 /// Edits of this host's own facts: key and new value.
-type Edits = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+pub(crate) type Edits = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 impl Fabric {
-    pub(crate) fn carry_networks(&mut self, effects: Vec<NetworksEffect>, at: At) -> Vec<Effect> {
+    pub(crate) fn carry_networks(&mut self, mut effects: Vec<NetworksEffect>, at: At) -> Vec<Effect> {
         let mut carried = Vec::new();
+        let untold = self.take_back_untold(&mut effects, at);
+        carried.extend(untold.map(|error| Effect::Notice(error.to_string())));
         let mut edits = Edits::new();
         for effect in effects {
             match effect {

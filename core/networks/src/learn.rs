@@ -138,6 +138,31 @@ impl Networks {
         effects
     }
 
+    /// Takes an edit of ours back that the fabric cannot be told of for the reason `why`; `before` is our earlier one. Where
+    /// the engine has made the network already, containers are refused with the reason.
+    pub fn take_back(
+        &mut self,
+        network: NetworkId,
+        before: Option<Fact>,
+        why: &str,
+        at: crate::At,
+    ) -> Vec<Effect> {
+        self.catalog.unlearn(self.me, network);
+        self.follow_catalog(network);
+        if let Some(before) = before {
+            self.learn(self.me, before, at.wall);
+        }
+        if self.catalog.get(network).is_some() {
+            return Vec::new();
+        }
+        let here = self.dockers.values_mut().filter(|docker| docker.network == network);
+        let refused = here.map(|docker| {
+            docker.naming = Naming::Refused(why.to_owned());
+            save(&Record::Docker(docker.clone()))
+        });
+        refused.collect()
+    }
+
     /// Tells the fabric how this host uses a network, if that changed.
     pub(crate) fn tell_use(&mut self, network: NetworkId) -> Vec<Effect> {
         if !self.is_user_of(network) {

@@ -25,7 +25,7 @@ impl World {
         self.network.heal();
         for host in 0..self.hosts.len() {
             (self.hosts[host].slow, self.hosts[host].fuse) = (Duration::ZERO, None);
-            self.hosts[host].skew_ms = 0;
+            (self.hosts[host].skew_ms, self.hosts[host].disk_refuses) = (0, false);
             if !self.hosts[host].engine.up {
                 self.engine_up(host);
             }

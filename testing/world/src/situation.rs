@@ -35,6 +35,8 @@ situations! {
     KilledBetweenEffects,
     /// dockerd repeated a verb because the agent died over it.
     VerbRepeated,
+    /// A write was refused, and what followed in its decision was done later.
+    WriteRefused,
     /// Power loss took writes with it.
     WritesLost,
     /// The agent came back after the fabric had changed without it.

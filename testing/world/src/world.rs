@@ -67,6 +67,11 @@ pub(crate) enum Event {
         life: u64,
         report: EngineReport,
     },
+    /// The agent tries the disk again.
+    Disk {
+        host: usize,
+        life: u64,
+    },
     /// The agent asks the engine for names.
     Names {
         host: usize,
@@ -233,6 +238,7 @@ impl World {
             Event::Report { host, life, report } if self.hosts[host].life == life => {
                 self.report(host, report);
             }
+            Event::Disk { host, life } if self.hosts[host].life == life => self.settle_owed(host),
             Event::Names { host, life } if self.hosts[host].life == life => self.ask_names(host),
             Event::Renew { host, life } if self.hosts[host].life == life => self.renew(host),
             Event::Look { host, life } if self.hosts[host].life == life => self.look(host),

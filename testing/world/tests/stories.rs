@@ -49,6 +49,23 @@ fn a_host_that_only_a_forgotten_one_had_met_must_join_again() {
 }
 
 #[test]
+fn what_was_decided_while_the_disk_was_full_is_done_once_it_has_room() {
+    let network = Wanted { name: "shop".into(), subnet: None, v6: false, gateway: false };
+    let full = |host| Step::DiskRefuses { host };
+    let steps = [
+        full(4),
+        Step::Join { host: 4, via: 0 },
+        full(1),
+        Step::Create { host: 1, network },
+        Step::Forget { host: 1, whom: 3 },
+        Step::DiskWrites { host: 4 },
+        Step::DiskWrites { host: 1 },
+    ];
+    let world = told(1, 5, &steps);
+    assert!(world.stranded().is_empty() && world.seen().contains(&Situation::WriteRefused));
+}
+
+#[test]
 fn what_a_host_gave_away_before_it_left_is_no_loss_when_it_comes_back() {
     let network = Wanted { name: "shop".into(), subnet: Some((23, 28)), v6: false, gateway: false };
     let run = |host, container: &str, address| {

@@ -166,7 +166,7 @@ impl Agent {
             wrong(
                 "state on disk",
                 finding,
-                "Free space on that file system; they are written with the next change.",
+                "Free space on that file system; they are written within 30 seconds.",
             )
         });
     }

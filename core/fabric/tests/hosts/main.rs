@@ -343,3 +343,37 @@ fn what_only_one_host_had_heard_of_a_forgotten_one_stays() {
     world.restart(3);
     assert!(has_network(&world, 3, "shop"));
 }
+
+#[test]
+fn a_network_that_the_fabric_cannot_be_told_of_is_refused_and_exists_nowhere() {
+    let mut world = World::joined(2);
+    let labels: std::collections::BTreeMap<_, _> =
+        (0..250).map(|n| (format!("label-{n}"), "x".repeat(1000))).collect();
+    let mut made = 0;
+    let refused = loop {
+        let request = NetworkRequest { labels: labels.clone(), ..request(&format!("n{made}")) };
+        let at = world.at;
+        match world.hosts[0].fabric.create_network(request, at) {
+            Ok((_, effects)) => world.act(0, effects),
+            Err(refused) => break refused,
+        }
+        made += 1;
+        assert!(made < 30, "a set has a limit");
+    };
+    assert!(refused.0.contains("bytes"), "{refused}");
+    assert!(made > 5 && !has_network(&world, 0, &format!("n{made}")));
+    world.hosts[0].engine.clear();
+    world.run(30);
+    assert!(!world.hosts[0].engine.iter().any(
+        |asked| matches!(asked, EngineRequest::Create(it) if it.spec.name.as_str() == format!("n{made}"))
+    ));
+    assert!(has_network(&world, 1, "n0") && !has_network(&world, 1, &format!("n{made}")));
+    world.agree();
+    let (_, effects) = world.hosts[0]
+        .fabric
+        .delete_network(&"n0".parse().unwrap(), world.at)
+        .expect("there is room for that");
+    world.act(0, effects);
+    world.run(3);
+    assert!(!has_network(&world, 1, "n0"));
+}
