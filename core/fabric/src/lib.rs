@@ -12,6 +12,7 @@
 //! ```
 
 mod carry;
+mod collect;
 mod effect;
 mod forget;
 mod identity;
@@ -77,6 +78,7 @@ pub struct Fabric {
     member: Option<Member>,
     path_mtus: BTreeMap<HostId, u16>,
     next_reconcile: Moment,
+    next_collection: Moment,
     unknown_messages: u64,
     /// What is left of a command that was refused, for the next tick.
     left_over: Vec<shoal_networks::Effect>,
@@ -116,6 +118,7 @@ impl Fabric {
             member: None,
             path_mtus: BTreeMap::new(),
             next_reconcile: at.now,
+            next_collection: Self::first_collection(at.now),
             unknown_messages: 0,
             left_over: Vec::new(),
         };
@@ -149,6 +152,7 @@ impl Fabric {
             let mut work = std::mem::take(&mut self.left_over);
             work.extend(self.networks.reconcile(at));
             effects.extend(self.carry_networks(work, at));
+            effects.extend(self.collect(at));
         }
         effects
     }

@@ -1,8 +1,8 @@
 //! What is still owed of a decision after the disk refused a write.
 //!
-//! What the cores want is a state, so little of a decision need be remembered: the writes, which whoever performs effects
-//! keeps in their order and tries first next time, and requests to the engine, of which nothing repeats the removals when
-//! a host leaves. All else is told anew by [`Fabric::restate`] once the disk writes again.
+//! What the cores want is a state, so little of a decision need be remembered: the writes, which whoever performs
+//! effects keeps in their order and tries first next time, and requests to the engine, of which nothing repeats the
+//! removals when a host leaves. All else is told anew by [`Fabric::restate`] once the disk writes again.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ pub struct Owed {
 }
 
 impl Owed {
-    /// A write was refused, and `rest` is what followed in the decision. Returns what of it is carried out all the same:
-    /// writes, which are kept with the refused one in any case, and what people must hear.
+    /// A write was refused, and `rest` is what followed in the decision. Returns what of it is carried out all the
+    /// same: writes, which are kept with the refused one in any case, and what people must hear.
     pub fn put_off(&mut self, rest: impl IntoIterator<Item = Effect>, now: Moment) -> Vec<Effect> {
         let mut all_the_same = Vec::new();
         for effect in rest {

@@ -123,8 +123,8 @@ impl Catalog {
         ids
     }
 
-    /// The stamp of an edit that `me` makes now, and the newest of others that it knows of: above all that counts, so that
-    /// it is in force at once. An own edit that was made by a clock far ahead is not outdone but replaced.
+    /// The stamp of an edit that `me` makes now, and the newest of others that it knows of: above all that counts, so
+    /// that it is in force at once. An own edit that was made by a clock far ahead is not outdone but replaced.
     pub(crate) fn next_stamp(&self, id: NetworkId, me: HostId, wall: WallTime) -> (Stamp, Stamp) {
         let edits = self.edits.get(&id);
         let mine = edits.and_then(|edits| edits.get(&me));
@@ -171,6 +171,12 @@ impl Catalog {
     /// Whether a network is known to have been deleted.
     pub fn is_deleted(&self, id: NetworkId) -> bool {
         self.in_force(id).is_some_and(|fact| fact.spec.is_none())
+    }
+
+    /// Networks whose deletion is in force, each with its author.
+    pub fn deletions(&self) -> impl Iterator<Item = (NetworkId, HostId)> {
+        let winners = self.edits.keys().filter_map(|id| Some((*id, self.winner(*id)?)));
+        winners.filter(|(_, (_, fact))| fact.spec.is_none()).map(|(id, (author, _))| (id, author))
     }
 
     /// All networks in order of their ids.

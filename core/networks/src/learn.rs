@@ -138,8 +138,8 @@ impl Networks {
         effects
     }
 
-    /// Takes an edit of ours back that the fabric cannot be told of for the reason `why`; `before` is our earlier one. Where
-    /// the engine has made the network already, containers are refused with the reason.
+    /// Takes an edit of ours back that the fabric cannot be told of for the reason `why`; `before` is our earlier one.
+    /// Where the engine has made the network already, containers are refused with the reason.
     pub fn take_back(
         &mut self,
         network: NetworkId,

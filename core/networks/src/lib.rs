@@ -202,6 +202,12 @@ impl Networks {
         self.notices.clear();
     }
 
+    /// Forgets who owned what in networks of which the fabric knows nothing any more, but for those to be kept.
+    pub fn drop_old_ownership(&mut self, keep: impl Fn(NetworkId) -> bool) {
+        let catalog = &self.catalog;
+        self.ipam.keep_removed(|network| catalog.winner(network).is_some() || keep(network));
+    }
+
     /// What is wrong on this host, or with other hosts as far as it can tell, for people.
     pub fn findings(&self, wall: WallTime) -> Vec<Finding> {
         let clocks = self.clock_findings(wall).into_iter();

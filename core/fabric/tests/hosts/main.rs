@@ -6,6 +6,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod collecting;
 mod world;
 
 use std::net::IpAddr;
