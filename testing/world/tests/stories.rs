@@ -73,7 +73,7 @@ fn what_a_host_gave_away_before_it_left_is_no_loss_when_it_comes_back() {
         Step::Run { host, container, network, address, restart: false }
     };
     // Whether it seems to be one hangs on the order of the hosts' ids.
-    for (seed, address) in (0..40).zip((2..14).cycle()) {
+    for (seed, address) in (0..12).zip(2..14) {
         let steps = [
             Step::Create { host: 2, network: network.clone() },
             run(1, "a", None),
