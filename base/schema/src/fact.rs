@@ -90,6 +90,8 @@ pub struct NetworkFact {
     pub id: NetworkId,
     /// When it was edited, on the author's hybrid clock.
     pub stamp: Stamp,
+    /// The newest edit by another host that the author had heard of: one that lies above was made at the same time.
+    pub heard: Stamp,
     /// `None`: deleted (a tombstone that competes by its stamp like any edit).
     pub spec: Option<NetworkSpec>,
 }

@@ -90,7 +90,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// How far ahead of a reader's clock a stamp may lie before its host is named to the operator.
+    /// How far ahead of a reader's clock a stamp may lie; beyond, it does not count yet.
     pub const AHEAD_MAX: Duration = Duration::from_secs(60);
 
     /// The stamp for an edit made at `wall` by a host that has seen `self` as the newest stamp.

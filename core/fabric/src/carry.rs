@@ -10,11 +10,13 @@ use crate::effect::Writes;
 use crate::{At, Effect, Fabric, message};
 
 /// Edits of this host's own facts: key and new value.
-type Edits = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+pub(crate) type Edits = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 impl Fabric {
-    pub(crate) fn carry_networks(&mut self, effects: Vec<NetworksEffect>, at: At) -> Vec<Effect> {
+    pub(crate) fn carry_networks(&mut self, mut effects: Vec<NetworksEffect>, at: At) -> Vec<Effect> {
         let mut carried = Vec::new();
+        let untold = self.take_back_untold(&mut effects, at);
+        carried.extend(untold.map(|error| Effect::Notice(error.to_string())));
         let mut edits = Edits::new();
         for effect in effects {
             match effect {
@@ -134,10 +136,9 @@ impl Fabric {
             let new = change.new.as_deref().map(|bytes| Fact::decode(&change.key, bytes));
             match new {
                 Some(Ok(fact)) => {
-                    effects.extend(self.fast_clock(change.author, &fact, at));
                     effects.extend(self.learn_of_members(change.author, &fact, at));
                     replan |= self.learn_of_tunnels(change.author, &fact);
-                    replan |= self.networks.learn(change.author, fact);
+                    replan |= self.networks.learn(change.author, fact, at.wall);
                 }
                 Some(Err(shoal_schema::DecodeError::UnknownKind)) => {}
                 Some(Err(error)) => {
@@ -152,20 +153,9 @@ impl Fabric {
             effects.push(Effect::ProjectSoon);
         }
         self.next_reconcile = at.now;
+        let kept = self.networks.keep();
+        effects.extend(self.carry_networks(kept, at));
         effects
-    }
-
-    /// Names a host whose edit comes from a clock that runs ahead. The edit counts all the same: the next one by any
-    /// host gets a higher stamp, so that it wins only until then.
-    fn fast_clock(&self, author: HostId, fact: &Fact, at: At) -> Option<Effect> {
-        let Fact::Network(network) = fact else { return None };
-        let ahead = network.stamp.is_too_far_ahead(at.wall) && author != self.me;
-        ahead.then(|| {
-            let host = self.networks.host_name(author);
-            Effect::Notice(format!(
-                "the clock of host {host} is more than a minute ahead of this one's: set both by a time server"
-            ))
-        })
     }
 
     fn unlearn(&mut self, author: HostId, old: Option<Fact>, effects: &mut Vec<Effect>) -> bool {

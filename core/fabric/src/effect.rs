@@ -8,7 +8,7 @@ use shoal_types::{EndpointId, HostId};
 pub type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// One thing to do. A list is carried out in its order; when saving or projecting fails, what follows in the list is
-/// not carried out and whoever asked is told why.
+/// put off (see [`Owed`](crate::Owed)) and whoever asked is told why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Write all or nothing.

@@ -13,10 +13,14 @@
 //! ```
 
 mod carry;
+mod collect;
 mod effect;
+mod forget;
 mod identity;
 mod message;
+mod owed;
 mod probe;
+mod room;
 mod trust;
 mod tunnels;
 mod verbs;
@@ -38,6 +42,7 @@ use shoal_types::{HostId, HostName, Moment};
 
 pub use effect::{Effect, Writes};
 pub use identity::Identity;
+pub use owed::Owed;
 pub use probe::{probe_address, probe_mac};
 pub use shoal_networks::At;
 pub use shoal_tunnels::KeyPair;
@@ -79,7 +84,10 @@ pub struct Fabric {
     member: Option<Member>,
     path_mtus: BTreeMap<HostId, u16>,
     next_reconcile: Moment,
+    next_collection: Moment,
     unknown_messages: u64,
+    /// What is left of a command that was refused, for the next tick.
+    left_over: Vec<shoal_networks::Effect>,
 }
 
 /// What a host has only as part of a fabric.
@@ -117,7 +125,9 @@ impl Fabric {
             member: None,
             path_mtus: BTreeMap::new(),
             next_reconcile: at.now,
+            next_collection: Self::first_collection(at.now),
             unknown_messages: 0,
+            left_over: Vec::new(),
         };
         let records = stored.iter().filter(|(key, _)| key.starts_with(shoal_networks::Record::PREFIX));
         let restored =
@@ -148,9 +158,11 @@ impl Fabric {
         let retry = self.networks.next_retry().is_some_and(|due| at.now >= due);
         if retry || at.now >= self.next_reconcile {
             self.next_reconcile = at.now + RECONCILE_EVERY;
-            let work = self.networks.reconcile(at);
+            let mut work = std::mem::take(&mut self.left_over);
+            work.extend(self.networks.reconcile(at));
             effects.extend(self.carry_networks(work, at));
             effects.extend(self.tick_tunnels(at));
+            effects.extend(self.collect(at));
         }
         effects
     }

@@ -110,56 +110,12 @@ impl Fabric {
             return effects;
         }
         let out = member.membership.forget(host, at.now);
-        let dropped = member.facts.forget(host);
+        let left = self.left_by(host);
         effects.extend(self.carry_membership(out, at));
-        effects.extend(self.carry_facts(dropped, at));
+        effects.extend(self.drop_facts(host, at));
+        effects.extend(self.adopt(left, at));
         effects.extend(self.meet(at));
         effects
-    }
-
-    /// Puts a host out for good. What it wrote that belongs to all (networks, gifts) is taken over by this host, with
-    /// its stamps and epochs, so that nothing else changes by it.
-    ///
-    /// # Errors
-    /// A sentence, if no host or several go by that name, or it is this one.
-    pub fn forget(&mut self, name: &str, at: At) -> Result<(HostId, Vec<Effect>), String> {
-        let Some(member) = &self.member else { return Err("this host belongs to no fabric".into()) };
-        let fits =
-            |host: &HostId, known: &str| known == name || host.to_string() == name || host.short() == name;
-        let found: Vec<_> = member.hosts.iter().filter(|(id, host)| fits(id, host.name.as_str())).collect();
-        let (host, known_as) = match found.as_slice() {
-            [] => return Err(format!("the fabric has no host \"{name}\": `shoal hosts` lists them")),
-            [(host, fact)] => (**host, fact.name.to_string()),
-            _ => {
-                return Err(format!(
-                    "several hosts are called \"{name}\": use the id that `shoal hosts` shows"
-                ));
-            }
-        };
-        if host == self.me {
-            return Err(
-                "a host cannot forget itself: run `shoal leave` here, or `shoal forget` on another host"
-                    .into(),
-            );
-        }
-        let mut inherited = self.inheritance(host);
-        inherited.push(Fact::Forgotten(ForgottenFact { host, name: known_as, at: at.wall }));
-        Ok((host, self.publish_facts(&inherited, at)))
-    }
-
-    /// What a host wrote that must outlive it, less what this host has written under the same key.
-    fn inheritance(&self, host: HostId) -> Vec<Fact> {
-        let Some(member) = &self.member else { return Vec::new() };
-        let shared = |(key, value): (&[u8], &[u8])| {
-            let fact = Fact::decode(key, value).ok()?;
-            let lasting = match &fact {
-                Fact::Network(network) => self.networks.catalog().winner(network.id)?.0 == host,
-                Fact::Gift(_) | Fact::Forgotten(_) => member.facts.get(self.me, key).is_none(),
-                _ => false,
-            };
-            lasting.then_some(fact)
-        };
-        member.facts.of(host).filter_map(shared).collect()
     }
 
     /// Who is expelled and which tokens hold, from facts already held (at the start).

@@ -12,8 +12,11 @@ impl Fabric {
             let sentence = "this host belongs to no fabric yet: run `shoal init`, or `shoal join` with a token from a member";
             return (Vec::new(), Err(Refusal(sentence.into())));
         }
+        let wants = is_request(&verb);
         let (effects, reply) = self.networks.verb(verb, at);
-        (self.carry_networks(effects, at), reply)
+        // dockerd takes back what it was refused.
+        let refused = self.has_no_room(&effects).filter(|_| wants).map(|error| Refusal(error.to_string()));
+        (self.carry_networks(effects, at), refused.map_or(reply, Err))
     }
 
     /// Takes in what the container engine answered or told.
@@ -37,7 +40,7 @@ impl Fabric {
         self.must_be_member()?;
         let mut effects = Vec::new();
         let network = self.networks.create(request, at, &mut effects)?;
-        Ok((network, self.carry_networks(effects, at)))
+        Ok((network, self.carry_command(effects, at)?))
     }
 
     /// `shoal network delete`.
@@ -52,7 +55,23 @@ impl Fabric {
         self.must_be_member()?;
         let mut effects = Vec::new();
         let network = self.networks.delete(name, at, &mut effects)?;
-        Ok((network, self.carry_networks(effects, at)))
+        Ok((network, self.carry_command(effects, at)?))
+    }
+
+    /// Carries on what a command decided, unless the fabric cannot be told of it.
+    fn carry_command(
+        &mut self,
+        mut effects: Vec<shoal_networks::Effect>,
+        at: At,
+    ) -> Result<Vec<Effect>, Refusal> {
+        match self.take_back_untold(&mut effects, at) {
+            None => Ok(self.carry_networks(effects, at)),
+            Some(error) => {
+                self.left_over.append(&mut effects);
+                self.next_reconcile = at.now;
+                Err(Refusal(error.to_string()))
+            }
+        }
     }
 
     fn must_be_member(&self) -> Result<(), Refusal> {

@@ -95,6 +95,8 @@ impl Fabric {
                 effects.extend(self.carry_welcome(received, at));
             }
         }
+        // In the order in which the facts came, what this host owns now may have seemed to be taken from it.
+        self.networks.taken_up();
         effects.extend(self.publish_myself(at));
         effects.extend(self.meet(at));
         Ok(afresh(effects))
@@ -321,7 +323,7 @@ impl Fabric {
     }
 
     /// Gets in touch with every member that is known.
-    fn call_everyone(&mut self, at: At) -> Vec<Effect> {
+    pub(crate) fn call_everyone(&mut self, at: At) -> Vec<Effect> {
         let Some(member) = &mut self.member else { return Vec::new() };
         let others: Vec<HostId> = member.hosts.keys().copied().filter(|host| *host != self.me).collect();
         let calls = others.into_iter().flat_map(|host| member.membership.announce(host, at.now)).collect();
@@ -338,10 +340,9 @@ impl Fabric {
         held.sort_by_key(|(author, _)| *author != self.me);
         for (author, fact) in held {
             self.learn_of_tunnels(author, &fact);
-            self.networks.learn(author, fact);
+            self.networks.take_up(author, fact);
         }
-        // Facts that were taken in before tell nothing new; in this order they may seem to.
-        self.networks.drop_notices();
+        self.networks.taken_up();
     }
 
     pub(crate) fn publish_myself(&mut self, at: At) -> Vec<Effect> {

@@ -107,6 +107,11 @@ impl Ipam {
         }
     }
 
+    /// Forgets what was given in removed networks, but for those to be kept.
+    pub fn keep_removed(&mut self, keep: impl Fn(NetworkId) -> bool) {
+        self.removed.retain(|(network, _), _| keep(*network));
+    }
+
     /// Merges a gift fact of any host, this one included. Any order, any number of times.
     pub fn gift(&mut self, author: HostId, gift: &GiftFact) -> Vec<Notice> {
         let key = FactKey::gift(gift);

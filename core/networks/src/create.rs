@@ -11,7 +11,7 @@ use crate::docker_network::tellable;
 use crate::mtu::check_mtu;
 use crate::option::check_options;
 use crate::pool::is_v6;
-use crate::{At, Effect, Networks, Refusal};
+use crate::{At, Effect, Networks, Refusal, sentence};
 
 /// The most subnets of a network.
 const SUBNETS_MAX: usize = 16;
@@ -56,6 +56,9 @@ impl Networks {
     ) -> Result<NetworkId, Refusal> {
         if let Some((id, _)) = self.catalog.by_name(&request.name) {
             return self.put_back(id, &request, at, effects);
+        }
+        if let Some((author, _)) = self.waiting_called(&request.name) {
+            return Err(sentence::waits(&request.name, &self.host_name(author)));
         }
         let mut subnets = Vec::new();
         for wanted in &request.subnets {
@@ -154,7 +157,8 @@ impl Networks {
         at: At,
         effects: &mut Vec<Effect>,
     ) {
-        let fact = NetworkFact { id, stamp: self.next_stamp(at), spec };
+        let (stamp, heard) = self.catalog.next_stamp(id, self.me, at.wall);
+        let fact = NetworkFact { id, stamp, heard, spec };
         effects.push(Effect::Publish(Fact::Network(fact.clone())));
         self.learn_network(self.me, fact);
         effects.push(Effect::ProjectSoon);

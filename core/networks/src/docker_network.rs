@@ -265,7 +265,12 @@ fn subnet(pool: &PoolRecord, data: &PoolData) -> Subnet {
 
 /// The bytes of a network's definition, if other hosts can read them.
 pub(crate) fn tellable(network: NetworkId, spec: &NetworkSpec) -> Result<Vec<u8>, Refusal> {
-    let fact = Fact::Network(NetworkFact { id: network, stamp: Stamp::default(), spec: Some(spec.clone()) });
+    let fact = Fact::Network(NetworkFact {
+        id: network,
+        stamp: Stamp::default(),
+        heard: Stamp::default(),
+        spec: Some(spec.clone()),
+    });
     let bytes = fact.encode();
     match Fact::decode(fact.key().as_bytes(), &bytes) {
         Ok(_) => Ok(bytes),

@@ -1,15 +1,24 @@
 //! What other hosts' facts bring, and what was kept over a restart.
 
 use shoal_schema::{Fact, FactKey, NetworkFact, UseFact};
-use shoal_types::{HostId, NetworkId};
+use shoal_types::{HostId, NetworkId, WallTime};
 
 use crate::pool::save;
 use crate::record::{Naming, Record};
 use crate::{CONTAINERS_TOLD_MAX, Effect, Networks};
 
 impl Networks {
-    /// Takes in a fact; our own come in the same way. Returns true if the plan may have changed.
-    pub fn learn(&mut self, author: HostId, fact: Fact) -> bool {
+    /// Takes in a fact that arrives when the clock says `wall`; our own come in the same way. Returns true if the plan
+    /// may have changed. What [`Networks::keep`] then returns must be kept together with the fact.
+    pub fn learn(&mut self, author: HostId, fact: Fact, wall: WallTime) -> bool {
+        match fact {
+            Fact::Network(network) => self.learn_edit(author, network, wall),
+            other => self.take_up(author, other),
+        }
+    }
+
+    /// Takes in a fact that was held before the start, after [`Networks::restore`]; [`Networks::taken_up`] ends it.
+    pub fn take_up(&mut self, author: HostId, fact: Fact) -> bool {
         match fact {
             Fact::Host(host) => {
                 self.hosts.insert(author, host.name);
@@ -24,7 +33,10 @@ impl Networks {
                 let key = (author, endpoint.endpoint.clone());
                 self.remote.insert(key, endpoint.clone()) != Some(endpoint)
             }
-            Fact::Network(network) => self.learn_network(author, network),
+            Fact::Network(network) => {
+                self.take_up_edit(author, network);
+                true
+            }
             Fact::Gift(gift) => {
                 let seen = self.ipam.gift(author, &gift);
                 self.report(&seen);
@@ -48,6 +60,7 @@ impl Networks {
             }
             Fact::Endpoint(endpoint) => self.remote.remove(&(author, endpoint.endpoint)).is_some(),
             Fact::Network(network) => {
+                self.unkept.extend(self.catalog.waiting_of(network.id).map(|_| network.id));
                 let changed = self.catalog.unlearn(author, network.id);
                 self.follow_catalog(network.id);
                 changed
@@ -66,6 +79,7 @@ impl Networks {
 
     pub(crate) fn learn_network(&mut self, author: HostId, fact: NetworkFact) -> bool {
         let id = fact.id;
+        self.unkept.extend(self.catalog.waiting_of(id).map(|_| id));
         let changed = self.catalog.learn(author, fact);
         if changed {
             self.follow_catalog(id);
@@ -73,7 +87,7 @@ impl Networks {
         changed
     }
 
-    fn follow_catalog(&mut self, id: NetworkId) {
+    pub(crate) fn follow_catalog(&mut self, id: NetworkId) {
         match self.catalog.get(id) {
             Some(spec) => {
                 let seen = self.ipam.network(id, spec);
@@ -108,6 +122,8 @@ impl Networks {
                     drop(self.endpoints.insert(endpoint.endpoint.clone(), endpoint));
                 }
                 Some(Record::Off(network)) => drop(self.off.insert(network)),
+                Some(Record::Lost(lost)) => drop(self.lost.insert(lost.network, lost)),
+                Some(Record::Waiting(waiting)) => self.restore_waiting(waiting),
                 Some(Record::Lease(lease)) => {
                     let network = lease.network;
                     self.leases.insert((network, lease.address), lease);
@@ -120,6 +136,31 @@ impl Networks {
             }
         }
         effects
+    }
+
+    /// Takes an edit of ours back that the fabric cannot be told of for the reason `why`; `before` is our earlier one.
+    /// Where the engine has made the network already, containers are refused with the reason.
+    pub fn take_back(
+        &mut self,
+        network: NetworkId,
+        before: Option<Fact>,
+        why: &str,
+        at: crate::At,
+    ) -> Vec<Effect> {
+        self.catalog.unlearn(self.me, network);
+        self.follow_catalog(network);
+        if let Some(before) = before {
+            self.learn(self.me, before, at.wall);
+        }
+        if self.catalog.get(network).is_some() {
+            return Vec::new();
+        }
+        let here = self.dockers.values_mut().filter(|docker| docker.network == network);
+        let refused = here.map(|docker| {
+            docker.naming = Naming::Refused(why.to_owned());
+            save(&Record::Docker(docker.clone()))
+        });
+        refused.collect()
     }
 
     /// Tells the fabric how this host uses a network, if that changed.

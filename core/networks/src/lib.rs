@@ -14,6 +14,7 @@
 //!     RequestAddress -> lease   CreateEndpoint -> record   Join -> Project, Publish   (Leave, DeleteEndpoint back)
 //! ```
 
+mod ahead;
 mod at;
 mod catalog;
 mod compare;
@@ -22,6 +23,7 @@ mod docker_network;
 mod effect;
 mod endpoint;
 mod learn;
+mod lost;
 mod mtu;
 mod option;
 mod pool;
@@ -36,7 +38,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use shoal_ipam::Ipam;
 use shoal_schema::{EndpointFact, Taken, UseFact};
-use shoal_types::{EndpointId, HostId, HostName, Moment, NetworkId, Stamp};
+use shoal_types::{EndpointId, HostId, HostName, Moment, NetworkId, WallTime};
 
 pub use at::{At, Dice};
 pub use catalog::Catalog;
@@ -45,7 +47,10 @@ pub use create::{NetworkRequest, SubnetRequest};
 pub use effect::{Effect, EngineNetwork, EngineReport, EngineRequest, EngineView};
 pub use mtu::{MTU_MAX, mtu_wanted};
 pub use option::{ENCRYPTION_OFF, ENCRYPTION_OPTION, NETWORK_OPTION, is_in_clear};
-pub use record::{DockerRecord, EndpointRecord, LeaseRecord, Naming, PoolRecord, Record, Stage};
+pub use record::{
+    DockerRecord, EndpointRecord, LeaseRecord, LostRecord, Naming, PoolRecord, Record, Stage, WaitingRecord,
+};
+pub use report::Finding;
 pub use verb::{DockerNetworkId, PoolData, PoolId, Refusal, Reply, Route, Verb};
 
 /// The address space that dockerd asks for pools of networks with local scope: all of Shoal's.
@@ -82,6 +87,10 @@ pub struct Networks {
     doubts: BTreeMap<DockerNetworkId, Moment>,
     work: work::Work,
     notices: Vec<String>,
+    /// Our edits that lost, until they need not be shown any more.
+    lost: BTreeMap<NetworkId, LostRecord>,
+    /// Networks whose [`WaitingRecord`] is not what it should be.
+    unkept: BTreeSet<NetworkId>,
     /// Endpoints that the engine does not list, and since when.
     unknown: BTreeMap<EndpointId, Moment>,
     /// What the engine lists otherwise than it was made here, and since when.
@@ -109,6 +118,8 @@ impl Networks {
             doubts: BTreeMap::new(),
             work: work::Work::default(),
             notices: Vec::new(),
+            lost: BTreeMap::new(),
+            unkept: BTreeSet::new(),
             unknown: BTreeMap::new(),
             differing: BTreeMap::new(),
         }
@@ -190,13 +201,23 @@ impl Networks {
         self.hosts.get(&host).map_or_else(|| host.short(), ToString::to_string)
     }
 
-    fn next_stamp(&self, at: At) -> Stamp {
-        self.catalog.newest_stamp().next(at.wall)
+    /// All facts that were held before the start are taken in. They tell nothing new, though in their order they may
+    /// have seemed to.
+    pub fn taken_up(&mut self) {
+        self.unkept.extend(self.catalog.taken_up());
+        self.notices.clear();
     }
 
-    /// Drops what would be told to the operator with the next [`Networks::reconcile`].
-    pub fn drop_notices(&mut self) {
-        self.notices.clear();
+    /// Forgets who owned what in networks of which the fabric knows nothing any more, but for those to be kept.
+    pub fn drop_old_ownership(&mut self, keep: impl Fn(NetworkId) -> bool) {
+        let catalog = &self.catalog;
+        self.ipam.keep_removed(|network| catalog.winner(network).is_some() || keep(network));
+    }
+
+    /// What is wrong on this host, or with other hosts as far as it can tell, for people.
+    pub fn findings(&self, wall: WallTime) -> Vec<Finding> {
+        let clocks = self.clock_findings(wall).into_iter();
+        clocks.chain(self.lost_findings()).chain(self.unknown_findings()).collect()
     }
 
     /// Forgets everything that was kept; returns the keys under which it is stored.
@@ -206,12 +227,16 @@ impl Networks {
         let endpoints = self.endpoints.values().cloned().map(Record::Endpoint);
         let leases = self.leases.values().cloned().map(Record::Lease);
         let off = self.off.iter().copied().map(Record::Off);
+        let lost = self.lost.values().cloned().map(Record::Lost);
+        let waiting: BTreeSet<NetworkId> = self.catalog.waiting().map(|(_, fact)| fact.id).collect();
         let keys = pools
             .chain(dockers)
             .chain(endpoints)
             .chain(leases)
             .chain(off)
+            .chain(lost)
             .map(|record| record.key())
+            .chain(waiting.into_iter().map(Record::waiting_key))
             .collect();
         (self.pools, self.dockers, self.endpoints) = Default::default();
         (self.leases, self.off, self.unclaimed_leases, self.doubts) = Default::default();

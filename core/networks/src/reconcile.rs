@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use shoal_schema::FactKey;
 use shoal_types::{Moment, NetworkId};
 
 use crate::pool::save;
@@ -31,12 +30,14 @@ impl Networks {
     pub fn reconcile(&mut self, at: At) -> Vec<Effect> {
         let mut effects: Vec<Effect> =
             std::mem::take(&mut self.notices).into_iter().map(Effect::Notice).collect();
+        self.follow_clock(at, &mut effects);
+        effects.extend(self.keep());
         self.settle_names(at, &mut effects);
         self.give_way_on_vni(at, &mut effects);
         self.ask_engine(at, &mut effects);
         self.forget_deleted_offs(&mut effects);
         self.correct_uses(&mut effects);
-        self.drop_outranked(&mut effects);
+        self.drop_outranked(at, &mut effects);
         self.release_orphans(at, &mut effects);
         effects.extend(self.ipam.needs(at.now).into_iter().map(|ask| Effect::Ask(ask.from, ask)));
         effects
@@ -150,13 +151,6 @@ impl Networks {
         let stale: Vec<NetworkId> = told.filter(|network| !self.is_user_of(*network)).collect();
         for network in stale {
             effects.extend(self.tell_use(network));
-        }
-    }
-
-    fn drop_outranked(&mut self, effects: &mut Vec<Effect>) {
-        for id in self.catalog.outranked(self.me) {
-            self.catalog.unlearn(self.me, id);
-            effects.push(Effect::Withdraw(FactKey::network(id)));
         }
     }
 

@@ -1,10 +1,10 @@
 //! What must outlive a restart: dockerd never tells it twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
-use shoal_types::{EndpointId, IpNet, MacAddr, NetworkId, NetworkName, PoolIndex, WallTime};
+use shoal_types::{EndpointId, HostId, IpNet, MacAddr, NetworkId, NetworkName, PoolIndex, Stamp, WallTime};
 
 use crate::{DockerNetworkId, PoolId};
 
@@ -103,6 +103,36 @@ pub struct LeaseRecord {
     pub since: WallTime,
 }
 
+/// The edits of a network that wait because their stamps lie ahead of this host's clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingRecord {
+    /// The network.
+    pub network: NetworkId,
+    /// Whose edits wait, and their stamps; the edits themselves are among the facts.
+    pub waited: BTreeMap<HostId, Stamp>,
+    /// Edits that count meanwhile although their authors no longer say so: author and encoded fact.
+    pub stays: Vec<(HostId, Vec<u8>)>,
+}
+
+/// An edit of this host that lost to one that was made at the same time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostRecord {
+    /// The network.
+    pub network: NetworkId,
+    /// What people call it, after the word "network".
+    pub name: String,
+    /// The edit: an encoded fact.
+    pub edit: Vec<u8>,
+    /// Whose edit won.
+    pub to: HostId,
+    /// That one's stamp.
+    pub stamp: Stamp,
+    /// When it was seen.
+    pub since: WallTime,
+    /// What people are told.
+    pub finding: String,
+}
+
 /// Any record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
@@ -116,6 +146,10 @@ pub enum Record {
     Lease(LeaseRecord),
     /// The engine was told to remove this network from this host.
     Off(NetworkId),
+    /// See [`WaitingRecord`].
+    Waiting(WaitingRecord),
+    /// See [`LostRecord`].
+    Lost(LostRecord),
 }
 
 impl Record {
@@ -130,8 +164,15 @@ impl Record {
             Self::Endpoint(endpoint) => format!("networks/endpoint/{}", endpoint.endpoint),
             Self::Lease(lease) => format!("networks/lease/{}/{}", lease.network, lease.address),
             Self::Off(network) => format!("networks/off/{network}"),
+            Self::Lost(lost) => format!("networks/lost/{}", lost.network),
+            Self::Waiting(waiting) => return Self::waiting_key(waiting.network),
         };
         text.into_bytes()
+    }
+
+    /// The key of a network's [`Record::Waiting`].
+    pub(crate) fn waiting_key(network: NetworkId) -> Vec<u8> {
+        format!("networks/waiting/{network}").into_bytes()
     }
 
     /// Its bytes (postcard).

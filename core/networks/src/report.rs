@@ -20,6 +20,17 @@ use crate::{
 /// How long after CreateNetwork the engine may still not know its own network.
 const NOT_YET_MAX: Duration = Duration::from_secs(10);
 
+/// Something that is wrong, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub subject: String,
+    /// What was found: a sentence.
+    pub finding: String,
+    /// What to do: a sentence.
+    pub mend: String,
+}
+
 impl Networks {
     /// Takes in what the engine answered.
     pub fn engine(&mut self, report: EngineReport, at: At) -> Vec<Effect> {
@@ -136,6 +147,22 @@ impl Networks {
         }
         self.drop_docker_network(docker, effects);
         effects.extend(self.tell_use(network));
+    }
+
+    /// Networks of the engine on this host that the fabric does not know and has not deleted.
+    pub(crate) fn unknown_findings(&self) -> impl Iterator<Item = Finding> {
+        let known = |network| self.catalog.winner(network).is_some();
+        let waits = |network| self.catalog.waiting().any(|(_, fact)| fact.id == network);
+        let unknown = self.dockers.values().filter(move |docker| {
+            docker.naming == Naming::Settled && !known(docker.network) && !waits(docker.network)
+        });
+        unknown.map(|record| {
+            let short: String = record.docker.chars().take(12).collect();
+            let finding =
+                "Docker on this host has this network, and no host of the fabric knows it (any more): its containers reach nobody.";
+            let mend = format!("Detach its containers, and remove it with `docker network rm {short}`.");
+            Finding { subject: format!("Docker network {short}"), finding: finding.into(), mend }
+        })
     }
 
     /// The engine's whole list: what it lost while nobody was told, and what it has that we do not know.

@@ -115,6 +115,14 @@ pub(crate) fn cannot_tell(name: &str, error: &shoal_schema::DecodeError) -> Refu
     ))
 }
 
+/// Another host made a network of that name, with a clock that is ahead.
+pub(crate) fn waits(name: &NetworkName, host: &str) -> Refusal {
+    Refusal(format!(
+        "host {host} made a network \"{name}\", but its clock is ahead of this one's, or this one's is slow: set both by a time \
+         server, and the network appears here by itself"
+    ))
+}
+
 /// An address of a container that still exists.
 pub(crate) fn address_in_use(address: IpAddr, container: &str) -> Refusal {
     Refusal(format!(

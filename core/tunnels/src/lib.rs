@@ -117,6 +117,11 @@ impl Tunnels {
         Ok(())
     }
 
+    /// Keys that were asked for will not come: they are asked for again.
+    pub fn keys_not_drawn(&mut self) {
+        self.drawing = false;
+    }
+
     /// Makes a new end of a pair of keys that was drawn.
     pub fn begin(&mut self, keys: KeyPair, making: Making, now: Moment, wall: WallTime) -> Vec<Effect> {
         self.drawing = false;

@@ -173,7 +173,12 @@ fn network_fact() -> NetworkFact {
         labels: [("com.example".to_owned(), "yes".to_owned())].into(),
         internal: true,
     };
-    NetworkFact { id: NETWORK, stamp: Stamp { wall: later(), logical: 1 }, spec: Some(spec) }
+    NetworkFact {
+        id: NETWORK,
+        stamp: Stamp { wall: later(), logical: 1 },
+        heard: Stamp::default(),
+        spec: Some(spec),
+    }
 }
 
 fn gift_fact() -> GiftFact {

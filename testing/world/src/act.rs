@@ -28,6 +28,14 @@ impl World {
                 self.jump(*host, *by_ms);
                 Ok(())
             }
+            Step::DiskRefuses { host } => {
+                self.hosts[*host].disk_refuses = true;
+                Ok(())
+            }
+            Step::DiskWrites { host } => {
+                self.hosts[*host].disk_refuses = false;
+                Ok(())
+            }
             Step::Slow { host, by } => {
                 self.hosts[*host].slow = *by;
                 self.seen.insert(Situation::SlowHost);

@@ -95,6 +95,8 @@ impl World {
             seen.extend((names.len() < all).then_some(Situation::NameShared));
             let refused =
                 |it: &shoal_networks::DockerRecord| matches!(it.naming, shoal_networks::Naming::Refused(_));
+            let waits = agent.networks().catalog().waiting().next().is_some();
+            seen.extend(waits.then_some(Situation::EditWaited));
             seen.extend(agent.networks().docker_networks().any(refused).then_some(Situation::NameRefused));
         }
         self.seen.extend(seen);

@@ -20,11 +20,6 @@ impl Disk {
         }
     }
 
-    pub(crate) fn clear(&mut self, prefix: &[u8]) {
-        self.flush();
-        self.lasting.retain(|key, _| !key.starts_with(prefix));
-    }
-
     /// Everything that a process which starts now would read.
     pub(crate) fn read(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut all = self.clone();

@@ -83,6 +83,7 @@ impl Maker {
                 self.mended(at, Step::OneWay { from: host, to }, Step::Heal)
             }
             95 => Step::Wait(Duration::from_millis(5_000 + self.prng.below(40_000))),
+            96 => self.mended(at, Step::DiskRefuses { host }, Step::DiskWrites { host }),
             _ => self.run(host),
         }
     }

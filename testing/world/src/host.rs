@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use shoal_fabric::{At, Fabric, LocalHost, LocalTunnels};
+use shoal_fabric::{At, Fabric, LocalHost, LocalTunnels, Owed, Writes};
 use shoal_networks::EngineRequest;
 use shoal_plan::Backend;
 use shoal_schema::Taken;
@@ -26,6 +26,11 @@ pub(crate) struct Host {
     pub(crate) id: HostId,
     pub(crate) key: Arc<HostKey>,
     pub(crate) disk: Disk,
+    pub(crate) disk_refuses: bool,
+    /// Writes that the disk refused; they go first in the next batch.
+    pub(crate) unsaved: Writes,
+    /// What was put off when it did.
+    pub(crate) owed: Owed,
     pub(crate) engine: Engine,
     pub(crate) kernel: Kernel,
     /// The agent's decisions; `None` while it is off.
@@ -77,6 +82,9 @@ impl Host {
             id: key.id(),
             key,
             disk: Disk::default(),
+            disk_refuses: false,
+            unsaved: Writes::new(),
+            owed: Owed::default(),
             engine: Engine { up: true, ..Engine::default() },
             kernel: Kernel::default(),
             agent: None,

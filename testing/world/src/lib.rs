@@ -25,9 +25,11 @@ mod network;
 mod op;
 mod options;
 mod perform;
+mod renew;
 mod run;
 mod situation;
 mod step;
+mod stranded;
 mod work;
 mod world;
 

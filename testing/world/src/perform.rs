@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shoal_fabric::{Effect, Fabric, KeyPair};
-use shoal_networks::{EngineReport, Refusal, Reply, Verb};
+use shoal_networks::{EngineReport, EngineRequest, Refusal, Reply, Verb};
 use shoal_types::{HostId, WireGuardKey, WireGuardSecret};
 
 use crate::Situation;
@@ -12,6 +12,9 @@ use crate::world::{Event, World};
 
 /// How soon after a change the whole kernel is brought in line.
 const PROJECT_AFTER: Duration = Duration::from_millis(1);
+
+/// How often the agent asks the engine for the names of containers, whatever it was told.
+const NAMES_EVERY: Duration = Duration::from_secs(10);
 
 /// Parts of sentences that no agent may say here.
 const FALSE_ALARMS: [&str; 3] = ["restored from an old backup", "share the key", "is damaged"];
@@ -24,6 +27,7 @@ impl World {
         (it.tick_due, it.projecting, it.working, it.looking) = (None, false, false, false);
         (it.trust, it.certificate, it.fuse) = (None, None, None);
         it.requests.clear();
+        (it.unsaved, it.owed) = Default::default();
         let opened = Fabric::open(it.key.clone(), local, &it.disk.read(), seed, it.at(self.now));
         let (fabric, effects) = match opened {
             Ok(opened) => opened,
@@ -39,6 +43,8 @@ impl World {
         self.with_agent(host, |agent, at| agent.set_taken(taken, at));
         self.plan_projection(host, life);
         self.plan_look(host);
+        self.plan_renewal(host);
+        self.after(NAMES_EVERY, Event::Names { host, life });
     }
 
     /// The agent's process is gone; what it has written stays.
@@ -49,6 +55,7 @@ impl World {
         it.life += 1;
         it.fuse = None;
         it.requests.clear();
+        (it.unsaved, it.owed) = Default::default();
         it.off_since = Some(edits);
     }
 
@@ -87,18 +94,74 @@ impl World {
             reply = Some(decided);
             effects
         });
-        if done { reply } else { None }
+        let it = &self.hosts[host];
+        match (done && it.unsaved.is_empty(), it.agent.is_some()) {
+            (true, _) => reply,
+            // An earlier write may still be refused: what is granted must last.
+            (false, true) => Some(Err(Refusal("shoal cannot keep its state".into()))),
+            (false, false) => None,
+        }
     }
 
-    /// Carries effects out in their order; false if the agent died over them.
+    /// Carries effects out in their order; false if the agent died over them or the disk refused.
     pub(crate) fn perform(&mut self, host: usize, effects: Vec<Effect>) -> bool {
-        for effect in effects {
+        let mut effects = effects.into_iter();
+        while let Some(effect) = effects.next() {
             if self.burn(host) {
                 return false;
             }
-            self.carry_out(host, effect);
+            if !self.carry_out(host, effect) {
+                self.put_off(host, effects.collect());
+                return false;
+            }
         }
         self.hosts[host].agent.is_some()
+    }
+
+    /// The disk refused a write in the middle of a decision.
+    fn put_off(&mut self, host: usize, rest: Vec<Effect>) {
+        self.seen.insert(Situation::WriteRefused);
+        let (now, life) = (self.now, self.hosts[host].life);
+        let tries_already = self.hosts[host].owed.due().is_some();
+        for effect in self.hosts[host].owed.put_off(rest, now) {
+            self.carry_out(host, effect);
+        }
+        if let Some(due) = self.hosts[host].owed.due().filter(|_| !tries_already) {
+            self.at(due, Event::Disk { host, life });
+        }
+    }
+
+    /// The agent tries the disk again.
+    pub(crate) fn settle_owed(&mut self, host: usize) {
+        let (now, life) = (self.now, self.hosts[host].life);
+        if !self.write(host, Vec::new(), true) {
+            let it = &mut self.hosts[host];
+            it.owed.refused(now);
+            if let Some(due) = it.owed.due() {
+                self.at(due, Event::Disk { host, life });
+            }
+            return;
+        }
+        let owed = self.hosts[host].owed.settle();
+        self.with_agent(host, |agent, at| {
+            let mut effects = agent.restate(at);
+            effects.extend(owed);
+            effects
+        });
+    }
+
+    /// Writes a batch after those that were refused.
+    fn write(&mut self, host: usize, writes: shoal_fabric::Writes, durable: bool) -> bool {
+        let it = &mut self.hosts[host];
+        it.unsaved.extend(writes);
+        if it.disk_refuses {
+            return false;
+        }
+        let batch = std::mem::take(&mut it.unsaved);
+        if !batch.is_empty() {
+            it.disk.write(batch, durable);
+        }
+        true
     }
 
     /// Counts down to the agent's death in the middle of its work.
@@ -114,7 +177,8 @@ impl World {
         true
     }
 
-    fn carry_out(&mut self, host: usize, effect: Effect) {
+    /// Carries one effect out; false if the disk refused.
+    fn carry_out(&mut self, host: usize, effect: Effect) -> bool {
         match effect {
             Effect::Save { writes, durable } => {
                 self.edits += 1;
@@ -122,13 +186,19 @@ impl World {
                 if writes.iter().any(|(key, value)| value.is_some() && is_gift(key)) {
                     self.seen.insert(Situation::AddressesGiven);
                 }
-                self.hosts[host].disk.write(writes, durable);
+                return self.write(host, writes, durable);
             }
-            Effect::Clear(prefix) => self.hosts[host].disk.clear(&prefix),
+            Effect::Clear(prefix) => {
+                let stored = self.hosts[host].disk.read().into_iter().map(|(key, _)| key);
+                let unsaved = self.hosts[host].unsaved.iter().map(|(key, _)| key.clone());
+                let keys = stored.chain(unsaved).filter(|key| key.starts_with(&prefix));
+                let writes = keys.map(|key| (key, None)).collect();
+                return self.write(host, writes, true);
+            }
             Effect::Project(endpoint) => {
                 let now = self.now;
                 let it = &mut self.hosts[host];
-                let Some(agent) = &it.agent else { return };
+                let Some(agent) = &it.agent else { return true };
                 if let Err(broken) = it.kernel.project_endpoint(&agent.view(now), &endpoint) {
                     self.violate(format!("h{host}: {broken}"));
                 }
@@ -143,7 +213,13 @@ impl World {
                 self.plan_work(host);
             }
             Effect::Datagram(to, bytes) => self.send_datagram(host, to, &bytes),
-            Effect::Message(to, bytes) => self.send_message(host, to, bytes),
+            Effect::Message(to, bytes) => {
+                // It may tell what a refused write was to keep.
+                if !self.write(host, Vec::new(), true) && !self.hosts[host].unsaved.is_empty() {
+                    return false;
+                }
+                self.send_message(host, to, bytes);
+            }
             Effect::Certificate(certificate) => self.hosts[host].certificate = certificate,
             Effect::Trust(trust) => self.hosts[host].trust = Some(trust),
             Effect::DrawTunnelKeys => self.draw_tunnel_keys(host),
@@ -161,6 +237,7 @@ impl World {
                 self.kill_agent(host);
             }
         }
+        true
     }
 
     fn send_datagram(&mut self, host: usize, to: HostId, bytes: &[u8]) {
@@ -219,7 +296,7 @@ impl World {
 
     /// Whether the transport of `judge` would hold a connection with `other`. The handshake's signatures are taken for
     /// right; membership and expulsion are looked at each time, as the transport does when its trust changes.
-    fn admits(&self, other: usize, judge: usize) -> bool {
+    pub(crate) fn admits(&self, other: usize, judge: usize) -> bool {
         let (other, judge) = (&self.hosts[other], &self.hosts[judge]);
         let (Some(trust), Some(certificate)) = (&judge.trust, &other.certificate) else { return false };
         if trust.forgotten.contains(&other.id) || judge.certificate.is_none() {
@@ -292,6 +369,15 @@ impl World {
         let delay = draw(&mut self.prng, &self.options.engine.answer);
         for report in reports {
             self.after(delay, Event::Report { host, life, report });
+        }
+    }
+
+    pub(crate) fn ask_names(&mut self, host: usize) {
+        let life = self.hosts[host].life;
+        self.after(NAMES_EVERY, Event::Names { host, life });
+        if self.hosts[host].engine.up {
+            self.hosts[host].requests.push_back(EngineRequest::Names);
+            self.plan_work(host);
         }
     }
 

@@ -35,6 +35,8 @@ situations! {
     KilledBetweenEffects,
     /// dockerd repeated a verb because the agent died over it.
     VerbRepeated,
+    /// A write was refused, and what followed in its decision was done later.
+    WriteRefused,
     /// Power loss took writes with it.
     WritesLost,
     /// The agent came back after the fabric had changed without it.
@@ -55,6 +57,8 @@ situations! {
     Forgotten,
     /// A host was forgotten that could not hear of it.
     ForgottenUnheard,
+    /// A certificate was renewed because its issuer was forgotten.
+    Renewed,
     /// A host joined after networks had been made.
     JoinedLate,
     /// A host left.
@@ -65,6 +69,8 @@ situations! {
     EngineDiedAtWork,
     /// dockerd cleaned up after its death without telling the driver of the endpoint.
     EndpointNeverDeleted,
+    /// An edit waited because its stamp was ahead of a host's clock.
+    EditWaited,
     /// The wall clock went back.
     ClockWentBack,
     /// A host was slow.

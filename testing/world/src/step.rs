@@ -41,6 +41,10 @@ pub enum Step {
     /// Power loss: agent, engine, containers and kernel state are gone, and with them the last writes that nobody
     /// waited for.
     PowerLoss { host: usize },
+    /// The disk refuses every write from now on.
+    DiskRefuses { host: usize },
+    /// The disk takes writes again.
+    DiskWrites { host: usize },
     /// kill -9 of the container engine.
     EngineDown { host: usize },
     /// The container engine is started.
@@ -130,6 +134,8 @@ impl fmt::Display for Step {
                 write!(f, "h{host}: the agent is killed after {effects} more effects")
             }
             Self::Agent { host } => write!(f, "h{host}: the agent starts"),
+            Self::DiskRefuses { host } => write!(f, "h{host}: the disk is full"),
+            Self::DiskWrites { host } => write!(f, "h{host}: the disk has room again"),
             Self::PowerLoss { host } => write!(f, "h{host}: power is lost"),
             Self::EngineDown { host } => write!(f, "h{host}: dockerd is killed"),
             Self::EngineUp { host } => write!(f, "h{host}: dockerd starts"),

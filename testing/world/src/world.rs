@@ -25,6 +25,8 @@ pub struct World {
     pub(crate) seen: BTreeSet<Situation>,
     /// Networks that were deleted, and on which host.
     pub(crate) deleted: BTreeMap<NetworkId, usize>,
+    /// Members that the fabric refuses; known once everything is healed.
+    pub(crate) stranded: BTreeSet<usize>,
     /// What broke first.
     pub(crate) violation: Option<String>,
     /// Edits of facts so far, to know who was away when something happened.
@@ -65,6 +67,21 @@ pub(crate) enum Event {
         life: u64,
         report: EngineReport,
     },
+    /// The agent tries the disk again.
+    Disk {
+        host: usize,
+        life: u64,
+    },
+    /// The agent asks the engine for names.
+    Names {
+        host: usize,
+        life: u64,
+    },
+    /// The transport looks at its certificate.
+    Renew {
+        host: usize,
+        life: u64,
+    },
     Look {
         host: usize,
         life: u64,
@@ -93,6 +110,7 @@ impl World {
             root_seed: root,
             seen: BTreeSet::new(),
             deleted: BTreeMap::new(),
+            stranded: BTreeSet::new(),
             violation: None,
             edits: 0,
             queue: BTreeMap::new(),
@@ -220,6 +238,9 @@ impl World {
             Event::Report { host, life, report } if self.hosts[host].life == life => {
                 self.report(host, report);
             }
+            Event::Disk { host, life } if self.hosts[host].life == life => self.settle_owed(host),
+            Event::Names { host, life } if self.hosts[host].life == life => self.ask_names(host),
+            Event::Renew { host, life } if self.hosts[host].life == life => self.renew(host),
             Event::Look { host, life } if self.hosts[host].life == life => self.look(host),
             Event::Op { host, engine_life, op } if self.hosts[host].engine.life == engine_life => {
                 self.go_on(host, op);

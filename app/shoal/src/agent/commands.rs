@@ -105,8 +105,8 @@ impl Agent {
 
     async fn leave(&mut self) -> Result<Answer, Failure> {
         let effects = self.fabric.leave(self.at()).map_err(Failure::conflict)?;
+        self.unsaved.push(secrets::drop_root());
         self.perform(effects).await.map_err(Failure::internal)?;
-        self.parts.store.write(&[secrets::drop_root()]).map_err(Failure::internal)?;
         self.paths.clear();
         self.probe();
         Ok(Notices::default().into())

@@ -146,6 +146,9 @@ impl Agent {
             );
             checks.push(wrong(format!("container {}", stranded.container), finding, mend));
         }
+        for found in self.fabric.networks().findings(self.at().wall) {
+            checks.push(wrong(found.subject, found.finding, found.mend));
+        }
         for docker in self.fabric.networks().docker_networks() {
             if let shoal_networks::Naming::Refused(why) = &docker.naming {
                 let short: String = docker.docker.chars().take(12).collect();
@@ -188,7 +191,7 @@ impl Agent {
             wrong(
                 "state on disk",
                 finding,
-                "Free space on that file system; they are written with the next change.",
+                "Free space on that file system; they are written within 30 seconds.",
             )
         });
     }

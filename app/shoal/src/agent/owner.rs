@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shoal_api::{Answer, Failure};
-use shoal_fabric::{At, Effect, Fabric};
+use shoal_fabric::{At, Effect, Fabric, Owed};
 use shoal_networks::EngineRequest;
 use shoal_plan::HostPlan;
 use shoal_ports::{Clock, Write};
@@ -55,6 +55,8 @@ pub(crate) struct Agent {
     pub(crate) plan_changed: bool,
     /// Writes that the disk refused; they go first in the next batch.
     pub(crate) unsaved: Vec<Write>,
+    /// What was put off when it did.
+    pub(crate) owed: Owed,
     pub(crate) foreign: engine::ForeignNetworks,
     pub(crate) stranded: Vec<shoal_containers::Stranded>,
     /// The engine's version, while it answers.
@@ -112,6 +114,7 @@ impl Agent {
             applied: HostPlan::default(),
             plan_changed: true,
             unsaved: Vec::new(),
+            owed: Owed::default(),
             foreign: Vec::new(),
             stranded: Vec::new(),
             engine: None,
@@ -184,6 +187,7 @@ impl Agent {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
+            self.settle_owed().await;
             if self.plan_changed {
                 self.project_all().await;
             }
@@ -209,7 +213,8 @@ impl Agent {
         let waiting = self.waiting.iter().map(|it| it.until.since(now));
         let held = self.held.iter().map(|it| it.until.since(now));
         let deletes = self.deletes.iter().map(|it| it.until.since(now));
-        let deadline = waiting.chain(held).chain(deletes).min();
+        let owed = self.owed.due().map(|due| due.since(now));
+        let deadline = waiting.chain(held).chain(deletes).chain(owed).min();
         Instant::now() + deadline.map_or(wait, |deadline| wait.min(deadline))
     }
 

@@ -15,44 +15,59 @@ use super::owner::Agent;
 use super::{kernel, secrets};
 
 impl Agent {
-    /// Carries effects out in their order; at the first that fails the rest is left, and the reason returned.
+    /// Carries effects out in their order; at the first that fails the rest is put off, and the reason returned.
     pub(crate) async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), String> {
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
-            match effect {
-                Effect::Save { writes, durable: _ } => self.save(writes)?,
-                Effect::Clear(prefix) => {
-                    let stored = self.parts.store.scan(&prefix).map_err(|error| error.to_string())?;
-                    self.save(stored.into_iter().map(|(key, _)| (key, None)).collect())?;
+            if let Effect::DrawTunnelKeys = effect {
+                let keys = secrets::tunnel_keys().map_err(|error| error.to_string())?;
+                effects.extend(self.fabric.tunnel_keys(keys, self.at()));
+            } else if let Err(reason) = self.carry_out(effect).await {
+                for effect in self.owed.put_off(effects, self.parts.clock.now()) {
+                    // Writes are kept with the one that was refused, and refused like it.
+                    let _ = self.carry_out(effect).await;
                 }
-                Effect::Project(endpoint) => self.project(&endpoint).await?,
-                Effect::ProjectSoon => self.plan_changed = true,
-                Effect::Engine(request) => drop(self.parts.engine.send(request)),
-                Effect::Datagram(to, bytes) => {
-                    let addresses = self.fabric.addresses_of(to);
-                    self.parts.transport.send_datagram(to, &addresses, Bytes::from(bytes));
-                }
-                Effect::Message(to, bytes) => {
-                    // A message may tell what a refused write was to keep: a gift of addresses above all.
-                    self.flush()?;
-                    let addresses = self.fabric.addresses_of(to);
-                    self.parts.transport.send_message(to, &addresses, Bytes::from(bytes));
-                }
-                Effect::Certificate(certificate) => {
-                    let root = secrets::root(&self.parts.store).map(std::sync::Arc::new);
-                    let member = certificate.map(|certificate| Member { certificate, root });
-                    self.parts.transport.set_membership(member);
-                }
-                Effect::Trust(view) => self.parts.transport.set_trust(view),
-                Effect::DrawTunnelKeys => {
-                    let keys = secrets::tunnel_keys().map_err(|error| error.to_string())?;
-                    effects.extend(self.fabric.tunnel_keys(keys, self.at()));
-                }
-                Effect::Notice(sentence) => self.notice(sentence),
-                Effect::Stop(sentence) => {
-                    tracing::error!("{sentence}");
-                    self.stop = Some(sentence);
-                }
+                return Err(reason);
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, effect: Effect) -> Result<(), String> {
+        match effect {
+            Effect::Save { writes, durable: _ } => self.save(writes)?,
+            Effect::Clear(prefix) => {
+                let stored = self.parts.store.scan(&prefix).map_err(|error| error.to_string())?;
+                let unsaved = self.unsaved.iter().map(|write| write.key.clone());
+                let unsaved = unsaved.filter(|key| key.starts_with(&prefix));
+                let keys = stored.into_iter().map(|(key, _)| key).chain(unsaved);
+                self.save(keys.map(|key| (key, None)).collect())?;
+            }
+            Effect::Project(endpoint) => self.project(&endpoint).await?,
+            Effect::ProjectSoon => self.plan_changed = true,
+            Effect::Engine(request) => drop(self.parts.engine.send(request)),
+            Effect::Datagram(to, bytes) => {
+                let addresses = self.fabric.addresses_of(to);
+                self.parts.transport.send_datagram(to, &addresses, Bytes::from(bytes));
+            }
+            Effect::Message(to, bytes) => {
+                // A message may tell what a refused write was to keep: a gift of addresses above all.
+                self.flush()?;
+                let addresses = self.fabric.addresses_of(to);
+                self.parts.transport.send_message(to, &addresses, Bytes::from(bytes));
+            }
+            Effect::Certificate(certificate) => {
+                let root = secrets::root(&self.parts.store).map(std::sync::Arc::new);
+                let member = certificate.map(|certificate| Member { certificate, root });
+                self.parts.transport.set_membership(member);
+            }
+            Effect::Trust(view) => self.parts.transport.set_trust(view),
+            // Drawn where further effects can follow.
+            Effect::DrawTunnelKeys => {}
+            Effect::Notice(sentence) => self.notice(sentence),
+            Effect::Stop(sentence) => {
+                tracing::error!("{sentence}");
+                self.stop = Some(sentence);
             }
         }
         Ok(())
@@ -79,6 +94,20 @@ impl Agent {
                 Err(format!("shoal cannot keep its state: {error}"))
             }
         }
+    }
+
+    /// Once the disk writes again, does what was put off while it refused.
+    pub(crate) async fn settle_owed(&mut self) {
+        let now = self.parts.clock.now();
+        if self.owed.due().is_none_or(|due| now < due) {
+            return;
+        }
+        if self.flush().is_err() {
+            return self.owed.refused(now);
+        }
+        let mut effects = self.fabric.restate(self.at());
+        effects.extend(self.owed.settle());
+        self.perform_quietly(effects).await;
     }
 
     /// Writes what the disk refused before. A repeated call may find nothing to do any more, because memory is ahead of

@@ -68,6 +68,10 @@ pub(super) struct Network {
     /// Absent: deleted.
     #[prost(message, optional, tag = "3")]
     pub(super) spec: Option<Spec>,
+    #[prost(uint64, tag = "4")]
+    pub(super) heard_wall: u64,
+    #[prost(uint32, tag = "5")]
+    pub(super) heard_logical: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -113,9 +113,9 @@ fn spec() -> impl Strategy<Value = NetworkSpec> {
 }
 
 fn network_fact() -> impl Strategy<Value = Fact> {
-    (network_id(), wall(), any::<u32>(), option::of(spec())).prop_map(|(id, wall, logical, spec)| {
-        Fact::Network(NetworkFact { id, stamp: Stamp { wall, logical }, spec })
-    })
+    let stamp = || (wall(), any::<u32>()).prop_map(|(wall, logical)| Stamp { wall, logical });
+    (network_id(), stamp(), stamp(), option::of(spec()))
+        .prop_map(|(id, stamp, heard, spec)| Fact::Network(NetworkFact { id, stamp, heard, spec }))
 }
 
 fn gift_fact() -> impl Strategy<Value = Fact> {
@@ -283,7 +283,12 @@ fn a_network_of_three_thousand_hosts_fits_one_value() {
     let mut spec = small_spec();
     spec.subnets.push(spec.subnets[0].clone());
     spec.grants = (0..3000).flat_map(|at| [grant(0, at), grant(1, at)]).collect();
-    let fact = NetworkFact { id: NetworkId::new([1; 16]), stamp: Stamp::default(), spec: Some(spec) };
+    let fact = NetworkFact {
+        id: NetworkId::new([1; 16]),
+        stamp: Stamp::default(),
+        heard: Stamp::default(),
+        spec: Some(spec),
+    };
     assert!(decoded(&Fact::Network(fact)).is_ok());
 }
 
@@ -313,6 +318,7 @@ fn a_network_that_breaks_a_limit_is_refused_by_the_field() {
         field(decoded(&Fact::Network(NetworkFact {
             id: NetworkId::new([1; 16]),
             stamp: Stamp::default(),
+            heard: Stamp::default(),
             spec: Some(spec),
         })))
     };

@@ -6,6 +6,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod collecting;
 mod world;
 
 use std::net::IpAddr;
@@ -313,4 +314,68 @@ proptest! {
         prop_assert_eq!(world.hosts[0].fabric.heads(), before);
         prop_assert_eq!(world.hosts[0].fabric.view(Moment::ZERO), view);
     }
+}
+
+#[test]
+fn what_only_one_host_had_heard_of_a_forgotten_one_stays() {
+    let mut world = World::joined(4);
+    world.cut(0);
+    world.cut(1);
+    create(&mut world, 2, "shop");
+    let deleted = "old".parse().unwrap();
+    create(&mut world, 2, "old");
+    let (_, effects) = world.hosts[2].fabric.delete_network(&deleted, world.at).unwrap();
+    world.act(2, effects);
+    world.run(2);
+    assert!(has_network(&world, 3, "shop") && !has_network(&world, 0, "shop"));
+    world.cut(2);
+    world.cut(3);
+    let (_, effects) = world.hosts[0].fabric.forget("host-2", world.at).unwrap();
+    world.act(0, effects);
+    (0..4).filter(|host| *host != 2).for_each(|host| world.heal(host));
+    world.run(30);
+    for host in [0, 1, 3] {
+        assert!(has_network(&world, host, "shop"), "host {host}");
+        let catalog = world.hosts[host].fabric.networks().catalog();
+        let (author, _) = catalog.winner(catalog.by_name(&"shop".parse().unwrap()).unwrap().0).unwrap();
+        assert_eq!(author, world.hosts[3].fabric.me(), "host {host}");
+        assert!(!has_network(&world, host, "old"), "host {host}");
+    }
+    assert!(world.hosts[0].notices.iter().all(|told| !told.contains("without having heard")));
+    world.restart(3);
+    assert!(has_network(&world, 3, "shop"));
+}
+
+#[test]
+fn a_network_that_the_fabric_cannot_be_told_of_is_refused_and_exists_nowhere() {
+    let mut world = World::joined(2);
+    let labels: std::collections::BTreeMap<_, _> =
+        (0..250).map(|n| (format!("label-{n}"), "x".repeat(1000))).collect();
+    let mut made = 0;
+    let refused = loop {
+        let request = NetworkRequest { labels: labels.clone(), ..request(&format!("n{made}")) };
+        let at = world.at;
+        match world.hosts[0].fabric.create_network(request, at) {
+            Ok((_, effects)) => world.act(0, effects),
+            Err(refused) => break refused,
+        }
+        made += 1;
+        assert!(made < 30, "a set has a limit");
+    };
+    assert!(refused.0.contains("bytes"), "{refused}");
+    assert!(made > 5 && !has_network(&world, 0, &format!("n{made}")));
+    world.hosts[0].engine.clear();
+    world.run(30);
+    assert!(!world.hosts[0].engine.iter().any(
+        |asked| matches!(asked, EngineRequest::Create(it) if it.spec.name.as_str() == format!("n{made}"))
+    ));
+    assert!(has_network(&world, 1, "n0") && !has_network(&world, 1, &format!("n{made}")));
+    world.agree();
+    let (_, effects) = world.hosts[0]
+        .fabric
+        .delete_network(&"n0".parse().unwrap(), world.at)
+        .expect("there is room for that");
+    world.act(0, effects);
+    world.run(3);
+    assert!(!has_network(&world, 1, "n0"));
 }

@@ -142,7 +142,7 @@ impl Host {
                 Effect::Publish(fact) => {
                     let key = fact.key().into_bytes();
                     assert_eq!(Fact::decode(&key, &fact.encode()).as_ref(), Ok(&fact), "others can read it");
-                    self.networks.learn(self.me, fact.clone());
+                    self.networks.learn(self.me, fact.clone(), self.at.wall);
                     self.facts.insert(key, fact);
                 }
                 Effect::Withdraw(key) => {
@@ -185,8 +185,9 @@ impl Host {
         let others =
             self.seen.iter().flat_map(|(host, facts)| facts.values().map(|fact| (*host, fact.clone())));
         for (author, fact) in own.chain(others).collect::<Vec<_>>() {
-            self.networks.learn(author, fact);
+            self.networks.take_up(author, fact);
         }
+        self.networks.taken_up();
         self.requests.clear();
         let effects = self.networks.reconcile(self.at);
         self.act(effects);
@@ -246,7 +247,7 @@ fn hear(to: &mut Host, from: &Host) {
     }
     for (key, fact) in &from.facts {
         if seen.get(key) != Some(fact) {
-            to.networks.learn(from.me, fact.clone());
+            to.networks.learn(from.me, fact.clone(), to.at.wall);
         }
     }
     let effects = to.networks.reconcile(to.at);

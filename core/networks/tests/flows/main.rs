@@ -6,11 +6,13 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod clocks;
 mod comparing;
 mod containers;
 mod creating;
 mod dockerd;
 mod engine;
 mod host;
+mod lost;
 mod random;
 mod removing;

@@ -163,8 +163,8 @@ fn a_later_edit_by_a_host_that_had_not_heard_brings_the_network_back() {
     let id = b.id_of("shop");
     let spec = b.networks.catalog().get(id).unwrap().clone();
     b.wait(10);
-    let stamp = b.networks.catalog().newest_stamp().next(b.at.wall);
-    let fact = shoal_schema::NetworkFact { id, stamp, spec: Some(spec) };
+    let stamp = b.networks.catalog().winner(id).unwrap().1.stamp.next(b.at.wall);
+    let fact = shoal_schema::NetworkFact { id, stamp, heard: Default::default(), spec: Some(spec) };
     b.act(vec![shoal_networks::Effect::Publish(Fact::Network(fact))]);
     share(&mut a, &mut b);
     a.serve();

@@ -134,7 +134,9 @@ fn processes(control: &Path) -> Vec<i32> {
 fn is_of(pid: i32, control: &Path) -> bool {
     let is_own = std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|its| its.uid() == geteuid().as_raw());
     let mounts = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/mnt")).ok();
-    is_own && mounts(&pid.to_string()) == mounts("self") && argument(pid, "--control").is_some_and(|there| there == control.as_os_str())
+    is_own
+        && mounts(&pid.to_string()) == mounts("self")
+        && argument(pid, "--control").is_some_and(|there| there == control.as_os_str())
 }
 
 /// The address in the tunnel that a process was started with.

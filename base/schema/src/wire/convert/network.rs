@@ -14,6 +14,8 @@ impl From<&NetworkFact> for message::Network {
             stamp_wall: fact.stamp.wall.as_millis(),
             stamp_logical: fact.stamp.logical,
             spec: fact.spec.as_ref().map(message::Spec::from),
+            heard_wall: fact.heard.wall.as_millis(),
+            heard_logical: fact.heard.logical,
         }
     }
 }
@@ -21,7 +23,8 @@ impl From<&NetworkFact> for message::Network {
 impl message::Network {
     pub(in crate::wire) fn fact(self, id: NetworkId) -> Checked<NetworkFact> {
         let stamp = Stamp { wall: WallTime::from_millis(self.stamp_wall), logical: self.stamp_logical };
-        Ok(NetworkFact { id, stamp, spec: self.spec.map(message::Spec::spec).transpose()? })
+        let heard = Stamp { wall: WallTime::from_millis(self.heard_wall), logical: self.heard_logical };
+        Ok(NetworkFact { id, stamp, heard, spec: self.spec.map(message::Spec::spec).transpose()? })
     }
 }
 

@@ -1,0 +1,86 @@
+//! Stories too rare for the seeds of a test run.
+
+use std::time::Duration;
+
+use shoal_world::{Options, Situation, Step, Wanted, World};
+
+/// Plays steps, two seconds apart, in a fabric of all hosts but the last; then everything is healed and checked.
+fn told(seed: u64, hosts: usize, steps: &[Step]) -> World {
+    let mut world = World::new(seed, Options { hosts, members: hosts - 1, ..Options::default() });
+    world.found();
+    for step in steps {
+        world.step(step);
+        world.pass(Duration::from_secs(2));
+    }
+    world.settle();
+    assert_eq!(world.violation(), None, "{}", world.lines().join("\n"));
+    world
+}
+
+#[test]
+fn a_host_whose_introducer_was_forgotten_is_vouched_for_by_whoever_had_heard_of_it() {
+    let world = told(
+        1,
+        5,
+        &[
+            Step::Isolate { host: 0 },
+            Step::Join { host: 4, via: 2 },
+            Step::Forget { host: 0, whom: 2 },
+            Step::Heal,
+        ],
+    );
+    assert!(world.stranded().is_empty());
+    assert!(world.seen().contains(&Situation::Renewed));
+}
+
+#[test]
+fn a_host_that_only_a_forgotten_one_had_met_must_join_again() {
+    let world = told(
+        1,
+        5,
+        &[
+            Step::Partition { groups: vec![vec![0, 1, 3], vec![2, 4]] },
+            Step::Join { host: 4, via: 2 },
+            Step::Forget { host: 0, whom: 2 },
+            Step::Heal,
+        ],
+    );
+    assert_eq!(world.stranded().iter().copied().collect::<Vec<_>>(), [4]);
+}
+
+#[test]
+fn what_was_decided_while_the_disk_was_full_is_done_once_it_has_room() {
+    let network = Wanted { name: "shop".into(), subnet: None, v6: false, gateway: false };
+    let full = |host| Step::DiskRefuses { host };
+    let steps = [
+        full(4),
+        Step::Join { host: 4, via: 0 },
+        full(1),
+        Step::Create { host: 1, network },
+        Step::Forget { host: 1, whom: 3 },
+        Step::DiskWrites { host: 4 },
+        Step::DiskWrites { host: 1 },
+    ];
+    let world = told(1, 5, &steps);
+    assert!(world.stranded().is_empty() && world.seen().contains(&Situation::WriteRefused));
+}
+
+#[test]
+fn what_a_host_gave_away_before_it_left_is_no_loss_when_it_comes_back() {
+    let network = Wanted { name: "shop".into(), subnet: Some((23, 28)), v6: false, gateway: false };
+    let run = |host, container: &str, address| {
+        let (container, network) = (container.to_owned(), "shop".to_owned());
+        Step::Run { host, container, network, address, restart: false }
+    };
+    // Whether it seems to be one hangs on the order of the hosts' ids.
+    for (seed, address) in (0..12).zip(2..14) {
+        let steps = [
+            Step::Create { host: 2, network: network.clone() },
+            run(1, "a", None),
+            run(0, "b", Some(address)),
+            Step::Leave { host: 3 },
+            Step::Join { host: 3, via: 2 },
+        ];
+        assert!(told(seed, 5, &steps).seen().contains(&Situation::JoinedAgain));
+    }
+}
