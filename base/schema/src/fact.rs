@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use shoal_types::{EndpointId, FabricId, HostId, HostName, IpNet, MacAddr, NetworkId, NetworkName};
-use shoal_types::{PoolIndex, Stamp, Vni, WallTime, WireGuardKey};
+use shoal_types::{PoolIndex, Stamp, Vni, WallTime, WireGuardKey, WireGuardSecret};
 
 /// One replicated entry. The author is not part of it: it is the host whose set of facts holds the entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub enum Fact {
     Token(TokenFact),
     /// One of the author's ends of encrypted tunnels.
     Tunnel(TunnelFact),
+    /// The fabric's secret, from which pairs of hosts derive what they mix into their handshakes.
+    Secret(SecretFact),
     /// A host that is out for good, whoever says so. Outranks everything its subject says; never collected.
     Forgotten(ForgottenFact),
 }
@@ -192,6 +194,16 @@ pub struct TunnelFact {
     pub port: u16,
     /// Whether other hosts send to this end. Of several that say so the highest generation counts.
     pub serving: bool,
+    /// Whether the author mixes a pre-shared key into handshakes with ends that do so too.
+    pub preshared: bool,
+}
+
+/// The fabric's secret. All members know it and nobody else does, so it proves nothing between members; it keeps what was
+/// recorded on the underlay closed to whoever may one day break the key exchange of the tunnels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretFact {
+    /// 32 bytes, the same from whichever host they come.
+    pub secret: WireGuardSecret,
 }
 
 /// A host that is out for good.

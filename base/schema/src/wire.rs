@@ -75,6 +75,7 @@ impl Fact {
             Self::Use(fact) => message::Use::from(fact).encode_to_vec(),
             Self::Token(fact) => message::Token::from(fact).encode_to_vec(),
             Self::Tunnel(fact) => message::Tunnel::from(fact).encode_to_vec(),
+            Self::Secret(fact) => message::Secret::from(fact).encode_to_vec(),
             Self::Forgotten(fact) => message::Forgotten::from(fact).encode_to_vec(),
         }
     }
@@ -98,6 +99,7 @@ impl Fact {
             ParsedKey::Tunnel(generation) => {
                 read::<message::Tunnel>(kind, value)?.fact(generation).map(Self::Tunnel)
             }
+            ParsedKey::Secret => read::<message::Secret>(kind, value)?.fact().map(Self::Secret),
             ParsedKey::Forgotten(host) => {
                 read::<message::Forgotten>(kind, value)?.fact(host).map(Self::Forgotten)
             }

@@ -106,7 +106,9 @@ impl Fabric {
     pub(crate) fn save_lost(&mut self, lost: &[Change], at: At) -> Vec<Effect> {
         let gone = lost.iter().filter(|change| change.new.is_none());
         let old = gone.filter_map(|change| Fact::decode(&change.key, change.old.as_deref()?).ok());
-        let lasting = |fact: &Fact| matches!(fact, Fact::Gift(_) | Fact::Network(_) | Fact::Forgotten(_));
+        let lasting = |fact: &Fact| {
+            matches!(fact, Fact::Gift(_) | Fact::Network(_) | Fact::Secret(_) | Fact::Forgotten(_))
+        };
         let facts: Vec<Fact> = old.filter(lasting).collect();
         self.publish_facts(&facts, at)
     }

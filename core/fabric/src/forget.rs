@@ -62,7 +62,11 @@ impl Fabric {
     pub(crate) fn left_by(&self, host: HostId) -> Vec<Fact> {
         let Some(member) = &self.member else { return Vec::new() };
         let facts = member.facts.of(host).filter_map(|(key, value)| Fact::decode(key, value).ok());
-        facts.filter(|fact| matches!(fact, Fact::Gift(_) | Fact::Network(_) | Fact::Forgotten(_))).collect()
+        facts
+            .filter(|fact| {
+                matches!(fact, Fact::Gift(_) | Fact::Network(_) | Fact::Secret(_) | Fact::Forgotten(_))
+            })
+            .collect()
     }
 
     /// Takes over what a host that was put out has left and nobody else says: networks and expulsions, and the gifts
@@ -70,7 +74,7 @@ impl Fabric {
     pub(crate) fn adopt(&mut self, left: Vec<Fact>, at: At) -> Vec<Effect> {
         let Some(member) = self.member.as_ref().filter(|_| !left.is_empty()) else { return Vec::new() };
         let newest = self.newest_edits();
-        let kinds = [FactKey::kind_prefix(FactKind::Gift), FactKey::kind_prefix(FactKind::Forgotten)];
+        let kinds = [FactKind::Gift, FactKind::Secret, FactKind::Forgotten].map(FactKey::kind_prefix);
         let keys = kinds.into_iter().flat_map(|kind| member.facts.iter_prefix(kind).map(|(_, key, _)| key));
         let keys: BTreeSet<&[u8]> = keys.collect();
         let said = |fact: &Fact| keys.contains(fact.key().as_bytes());

@@ -63,7 +63,8 @@ impl Fabric {
             | Fact::Network(_)
             | Fact::Gift(_)
             | Fact::Use(_)
-            | Fact::Tunnel(_) => Vec::new(),
+            | Fact::Tunnel(_)
+            | Fact::Secret(_) => Vec::new(),
         }
     }
 

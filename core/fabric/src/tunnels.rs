@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use shoal_plan::{Tunnel, WireGuard};
 use shoal_planner::{ContactView, EndView};
-use shoal_schema::{Fact, FactKey};
+use shoal_schema::{Fact, FactKey, FactKind};
+use shoal_trust::preshared;
 use shoal_tunnels::{Effect as TunnelsEffect, KeyPair, Making, OtherEnd, Own, Status};
-use shoal_types::{HostId, LinkName, Moment, WireGuardKey};
+use shoal_types::{HostId, LinkName, Moment, WireGuardKey, WireGuardSecret};
 
 use crate::{At, Effect, Fabric};
 
@@ -43,7 +44,8 @@ impl Fabric {
         if self.member.is_none() {
             return Vec::new();
         }
-        let effects = self.tunnels.begin(keys, self.local.tunnels.making.clone(), at.now, at.wall);
+        let (making, secret) = (self.local.tunnels.making.clone(), self.fabric_secret());
+        let effects = self.tunnels.begin(keys, making, secret, at.now, at.wall);
         self.carry_tunnels(effects, at)
     }
 
@@ -124,11 +126,19 @@ impl Fabric {
     pub(crate) fn publish_ends(&mut self, at: At) -> Vec<Effect> {
         let facts: Vec<Fact> = self.tunnels.facts().into_iter().map(Fact::Tunnel).collect();
         let known: Vec<FactKey> = facts.iter().map(Fact::key).collect();
-        let old = self.own_facts(FactKey::kind_prefix(shoal_schema::FactKind::Tunnel));
+        let old = self.own_facts(FactKey::kind_prefix(FactKind::Tunnel));
         let stale = old.iter().map(Fact::key).filter(|key| !known.contains(key));
         let mut edits: Vec<_> = stale.map(|key| (key.into_bytes(), None)).collect();
         edits.extend(facts.iter().map(|fact| (fact.key().into_bytes(), Some(fact.encode()))));
         self.publish(edits, at)
+    }
+
+    /// The fabric's secret, as the member with the lowest id tells it; all tell the same.
+    fn fabric_secret(&self) -> Option<WireGuardSecret> {
+        let facts = &self.member.as_ref()?.facts;
+        let told = facts.iter_prefix(FactKey::kind_prefix(FactKind::Secret));
+        let decoded = told.filter_map(|(_, key, value)| Fact::decode(key, value).ok());
+        decoded.filter_map(|fact| if let Fact::Secret(it) = fact { Some(it.secret) } else { None }).next()
     }
 
     /// Whether the plan may have changed.
@@ -165,13 +175,16 @@ impl Fabric {
         let contact = |end: &OtherEnd, own: &Own| {
             let endpoint = self.tunnels.endpoint(own.generation, host, end, &usable, now);
             let keepalive = self.tunnels.keepalive(own, end);
-            ContactView { endpoint, keepalive }
+            let secret = own.secret.as_ref().filter(|_| end.preshared);
+            let preshared = secret.map(|secret| {
+                WireGuardSecret::new(preshared(secret.reveal(), own.keys.key.bytes(), end.key.bytes()))
+            });
+            ContactView { endpoint, keepalive, preshared }
         };
         let view = |end: OtherEnd| EndView {
             key: end.key,
             address: end.address,
             serving: end.serving,
-            preshared: None,
             contacts: self.own_devices().map(|(name, own)| (name, contact(&end, own))).collect(),
         };
         self.tunnels.of(host).into_iter().map(view).collect()

@@ -8,9 +8,9 @@ use std::time::Duration;
 use prost::Message as _;
 use shoal_facts::{Facts, Signer};
 use shoal_membership::Membership;
-use shoal_schema::{Fact, FactKey, HostFact, Taken, TakenFact, TokenFact};
+use shoal_schema::{Fact, FactKey, HostFact, SecretFact, Taken, TakenFact, TokenFact};
 use shoal_trust::{Certificate, Claim, FabricRoot, HostKey, Token, TrustView};
-use shoal_types::{HostId, HostName};
+use shoal_types::{HostId, HostName, WireGuardSecret};
 
 use crate::carry::saves_first;
 use crate::{At, Effect, Fabric, Identity, Member, trust::FactsJudge};
@@ -66,6 +66,8 @@ impl Fabric {
         let mut effects = vec![save];
         effects.extend(self.become_member(identity, [], at)?);
         effects.extend(self.publish_myself(at));
+        let secret = WireGuardSecret::new(root.derive("the fabric's secret"));
+        effects.extend(self.publish_facts(&[Fact::Secret(SecretFact { secret })], at));
         Ok(afresh(effects))
     }
 

@@ -190,7 +190,7 @@ fn wireguard(view: &View) -> BTreeMap<(LinkName, WireGuardKey), WireGuardPeer> {
             let peer = WireGuardPeer {
                 address: end.address,
                 endpoint: contact.endpoint,
-                preshared: end.preshared.clone(),
+                preshared: contact.preshared,
                 keepalive: contact.keepalive,
             };
             peers.insert((name.clone(), end.key), peer);

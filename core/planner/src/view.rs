@@ -50,8 +50,6 @@ pub struct EndView {
     pub address: Ipv4Addr,
     /// Whether it is the one to send to; at most one of a host is.
     pub serving: bool,
-    /// Mixed into handshakes with it.
-    pub preshared: Option<WireGuardSecret>,
     /// How each of this host's own ends, by its device, reaches it.
     pub contacts: BTreeMap<LinkName, ContactView>,
 }
@@ -63,6 +61,8 @@ pub struct ContactView {
     pub endpoint: Option<SocketAddr>,
     /// Send at least this often, seconds.
     pub keepalive: Option<u16>,
+    /// Mixed into handshakes of the two.
+    pub preshared: Option<WireGuardSecret>,
 }
 
 /// A network as the planner needs it.

@@ -34,8 +34,7 @@ impl HostKey {
 
     /// A secret of its own for the purpose `label`, the same at every start.
     pub fn derive(&self, label: &str) -> [u8; 32] {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &*self.0.seed);
-        fixed(hmac::sign(&key, label.as_bytes()).as_ref())
+        self.0.derive(label)
     }
 }
 
@@ -49,6 +48,11 @@ impl fmt::Debug for HostKey {
 pub struct FabricRoot(Pair);
 
 impl FabricRoot {
+    /// A secret of its own for the purpose `label`, always the same.
+    pub fn derive(&self, label: &str) -> [u8; 32] {
+        self.0.derive(label)
+    }
+
     /// The key of a seed of 32 random bytes; the seed is what is stored.
     pub fn from_seed(seed: [u8; 32]) -> Self {
         Self(Pair::from_seed(seed))
@@ -111,6 +115,11 @@ impl Pair {
 
     fn sign(&self, message: &[u8]) -> [u8; 64] {
         fixed(self.pair.sign(message).as_ref())
+    }
+
+    fn derive(&self, label: &str) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &*self.seed);
+        fixed(hmac::sign(&key, label.as_bytes()).as_ref())
     }
 }
 

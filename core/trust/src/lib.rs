@@ -20,5 +20,5 @@ pub use certificate::{Certificate, CertificateError, Claim, Issuer};
 pub use key::{FabricRoot, HostKey, fabric_id_of, host_id_of, verify};
 pub use token::{Role, Token, TokenError, Verifier, check_proof, proof};
 pub use view::{Cause, Distrust, TokenRefusal, TrustView};
-pub use wireguard::wireguard_public;
+pub use wireguard::{preshared, wireguard_public};
 pub use words::span;

@@ -33,6 +33,9 @@ pub struct Own {
     pub keys: KeyPair,
     /// How it was made.
     pub making: Making,
+    /// The fabric's secret, if it was known when the end was made: the end mixes what follows from it into handshakes
+    /// with ends that do so too.
+    pub secret: Option<WireGuardSecret>,
     /// When it was made.
     pub made: WallTime,
     /// How far it has come.
@@ -68,6 +71,7 @@ struct Stored {
     software: Option<String>,
     made: u64,
     stage: Stage,
+    fabric_secret: Option<[u8; 32]>,
 }
 
 /// What every record's key begins with; the generation follows, big-endian.
@@ -89,6 +93,7 @@ impl Own {
             software: self.making.software.clone(),
             made: self.made.as_millis(),
             stage: self.stage,
+            fabric_secret: self.secret.as_ref().map(|secret| *secret.reveal()),
         };
         // Postcard fails only on types it does not know, and these are all plain.
         postcard::to_allocvec(&stored).unwrap_or_default()
@@ -103,6 +108,7 @@ impl Own {
         let backend = if stored.in_kernel { Backend::Kernel } else { Backend::UserSpace };
         let making = Making { backend, port: stored.port, software: stored.software };
         let made = WallTime::from_millis(stored.made);
-        Some(Self { generation, keys, making, made, stage: stored.stage, since: now })
+        let secret = stored.fabric_secret.map(WireGuardSecret::new);
+        Some(Self { generation, keys, making, secret, made, stage: stored.stage, since: now })
     }
 }

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use shoal_schema::{FactKey, TunnelFact};
-use shoal_types::{HostId, Moment, WallTime, WireGuardKey};
+use shoal_types::{HostId, Moment, WallTime, WireGuardKey, WireGuardSecret};
 
 pub use address::tunnel_address;
 use claims::Claims;
@@ -122,15 +122,22 @@ impl Tunnels {
         self.drawing = false;
     }
 
-    /// Makes a new end of a pair of keys that was drawn.
-    pub fn begin(&mut self, keys: KeyPair, making: Making, now: Moment, wall: WallTime) -> Vec<Effect> {
+    /// Makes a new end of a pair of keys that was drawn, with the fabric's secret if it is known.
+    pub fn begin(
+        &mut self,
+        keys: KeyPair,
+        making: Making,
+        secret: Option<WireGuardSecret>,
+        now: Moment,
+        wall: WallTime,
+    ) -> Vec<Effect> {
         self.drawing = false;
         self.change = false;
         let first = self.own.is_empty();
         let generation = self.free_generation();
         self.last = Some(generation);
         let stage = if first { Stage::Serving } else { Stage::Coming };
-        let end = Own { generation, keys, making, made: wall, stage, since: now };
+        let end = Own { generation, keys, making, secret, made: wall, stage, since: now };
         let effects = vec![
             Effect::Save(Own::record_key(generation), Some(end.encode())),
             Effect::Publish(fact(&end)),
@@ -311,6 +318,7 @@ fn fact(end: &Own) -> TunnelFact {
         key: end.keys.key,
         port: end.port(),
         serving: end.stage == Stage::Serving,
+        preshared: end.secret.is_some(),
     }
 }
 

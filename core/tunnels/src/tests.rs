@@ -1,7 +1,6 @@
 use std::net::IpAddr;
 
 use shoal_plan::Backend;
-use shoal_types::WireGuardSecret;
 
 use super::*;
 
@@ -32,8 +31,11 @@ fn pair() -> Tunnels {
     let mut tunnels = Tunnels::new(host(1));
     assert_eq!(tick(&mut tunnels, 0), [Effect::DrawKeys]);
     assert!(tick(&mut tunnels, 0).is_empty(), "keys are drawn once");
-    tunnels.begin(keys(0), making(), at(0), wall(0));
-    tunnels.learn(host(2), TunnelFact { generation: 5, key: keys(50).key, port: 7376, serving: true });
+    tunnels.begin(keys(0), making(), None, at(0), wall(0));
+    tunnels.learn(
+        host(2),
+        TunnelFact { generation: 5, key: keys(50).key, port: 7376, serving: true, preshared: false },
+    );
     tunnels
 }
 
@@ -64,7 +66,7 @@ fn the_first_end_serves_at_once_and_the_next_ones_only_when_they_are_reached() {
     tunnels.rotate().unwrap();
     assert!(tunnels.rotate().is_err(), "one change at a time");
     assert_eq!(tick(&mut tunnels, 2), [Effect::DrawKeys]);
-    let begun = tunnels.begin(keys(1), making(), at(2), wall(2));
+    let begun = tunnels.begin(keys(1), making(), None, at(2), wall(2));
     assert_eq!(published(&begun), [(1, false)]);
     shake(&mut tunnels, &[0], 10);
     assert!(tick(&mut tunnels, 10).is_empty(), "host 2 has not reached the new end");
@@ -84,7 +86,7 @@ fn a_new_end_that_somebody_cannot_reach_is_given_up_and_the_host_named() {
     let mut tunnels = pair();
     tunnels.rotate().unwrap();
     tick(&mut tunnels, 2);
-    tunnels.begin(keys(1), making(), at(2), wall(2));
+    tunnels.begin(keys(1), making(), None, at(2), wall(2));
     let mut told = Vec::new();
     for seconds in (3..700).step_by(10) {
         shake(&mut tunnels, &[0], seconds);
@@ -101,7 +103,7 @@ fn a_host_that_never_talked_to_the_old_end_does_not_hold_the_new_one_up() {
     let mut tunnels = pair();
     tunnels.rotate().unwrap();
     tick(&mut tunnels, 2);
-    tunnels.begin(keys(1), making(), at(2), wall(2));
+    tunnels.begin(keys(1), making(), None, at(2), wall(2));
     assert_eq!(published(&tick(&mut tunnels, 6)), [(1, true), (0, false)]);
 }
 
@@ -124,7 +126,7 @@ fn keys_change_with_age_port_and_software() {
 #[test]
 fn ends_survive_a_restart_and_their_facts_with_them() {
     let mut tunnels = Tunnels::new(host(1));
-    let effects = tunnels.begin(keys(3), making(), at(0), wall(0));
+    let effects = tunnels.begin(keys(3), making(), None, at(0), wall(0));
     let records: Vec<(Vec<u8>, Vec<u8>)> = effects
         .iter()
         .filter_map(|effect| match effect {
@@ -170,13 +172,19 @@ fn an_end_that_does_not_answer_is_looked_for_at_each_address_in_turn() {
 #[test]
 fn of_two_ends_with_one_key_the_lower_host_has_it_and_a_clash_of_our_own_changes_keys() {
     let mut tunnels = pair();
-    tunnels.learn(host(3), TunnelFact { generation: 0, key: keys(50).key, port: 7375, serving: true });
+    tunnels.learn(
+        host(3),
+        TunnelFact { generation: 0, key: keys(50).key, port: 7375, serving: true, preshared: false },
+    );
     assert_eq!(tunnels.of(host(2)).len(), 1);
     assert!(tunnels.of(host(3)).is_empty());
     assert!(tunnels.unlearn(host(2), 5));
     assert_eq!(tunnels.of(host(3)).len(), 1);
 
-    tunnels.learn(host(0), TunnelFact { generation: 0, key: keys(0).key, port: 7375, serving: true });
+    tunnels.learn(
+        host(0),
+        TunnelFact { generation: 0, key: keys(0).key, port: 7375, serving: true, preshared: false },
+    );
     assert_eq!(tick(&mut tunnels, 5), [Effect::DrawKeys], "a lower host has our key");
 }
 

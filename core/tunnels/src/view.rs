@@ -21,6 +21,8 @@ pub struct OtherEnd {
     pub port: u16,
     /// Whether it is the one to send to.
     pub serving: bool,
+    /// Whether it mixes a pre-shared key into handshakes with ends that do so too.
+    pub preshared: bool,
 }
 
 /// Seconds between packets to an end that is new.
@@ -49,6 +51,7 @@ impl Tunnels {
             address: tunnel_address(host, fact.generation),
             port: fact.port,
             serving: Some(fact.generation) == serving,
+            preshared: fact.preshared,
         };
         facts.values().filter(held).map(end).collect()
     }

@@ -9,11 +9,12 @@ use shoal_facts::Effect;
 use shoal_membership::Membership;
 use shoal_networks::{DockerRecord, EndpointRecord, LeaseRecord, Naming, PoolRecord, Record, Stage};
 use shoal_schema::{
-    EndpointFact, Fact, ForgottenFact, GiftFact, Grant, HostFact, NetworkFact, NetworkSpec, Subnet, Taken,
-    TakenFact, TokenFact, UseFact,
+    EndpointFact, Fact, ForgottenFact, GiftFact, Grant, HostFact, NetworkFact, NetworkSpec, SecretFact,
+    Subnet, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
 };
 use shoal_trust::{Certificate, Claim, FabricRoot, Token};
 use shoal_types::{FabricId, HostId, MacAddr, Moment, NetworkId, PoolIndex, Stamp, Vni, WallTime};
+use shoal_types::{WireGuardKey, WireGuardSecret};
 
 use crate::hosts::{Everybody, host, key, new_facts};
 use crate::join;
@@ -110,6 +111,17 @@ fn every_fact() -> Vec<(&'static str, Fact)> {
         ("gift", Fact::Gift(gift_fact())),
         ("use", Fact::Use(UseFact { network: NETWORK, off: true, containers: vec!["db".to_owned()] })),
         ("token", Fact::Token(TokenFact { verifier: [4; 32], expires: later() })),
+        (
+            "tunnel",
+            Fact::Tunnel(TunnelFact {
+                generation: 7,
+                key: WireGuardKey::new([5; 32]),
+                port: 7376,
+                serving: true,
+                preshared: true,
+            }),
+        ),
+        ("secret", Fact::Secret(SecretFact { secret: WireGuardSecret::new([6; 32]) })),
         (
             "forgotten",
             Fact::Forgotten(ForgottenFact { host: host(3), name: "host-3".to_owned(), at: later() }),

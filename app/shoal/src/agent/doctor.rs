@@ -296,7 +296,7 @@ mod tests {
         let check = not_heard(&host, "192.0.2.2");
         let wanted = "Host host-2 (192.0.2.2) is not heard: it accepts no connections: it is in no fabric.";
         assert_eq!(check.finding, wanted);
-        assert!(check.mend.is_some_and(|mend| mend.contains("7374") && mend.contains("forget host-2")));
+        assert!(check.mend.is_some_and(|mend| mend.contains("7375") && mend.contains("forget host-2")));
     }
 
     #[test]

@@ -5,12 +5,15 @@ mod network;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use shoal_types::{EndpointId, FabricId, HostId, IpNet, MacAddr, NetworkId, WallTime, WireGuardKey};
+use shoal_types::{
+    EndpointId, FabricId, HostId, IpNet, MacAddr, NetworkId, WallTime, WireGuardKey, WireGuardSecret,
+};
 
 use super::key::{GiftKey, mapped};
 use super::{limit, message};
 use crate::{
-    EndpointFact, ForgottenFact, GiftFact, HostFact, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
+    EndpointFact, ForgottenFact, GiftFact, HostFact, SecretFact, Taken, TakenFact, TokenFact, TunnelFact,
+    UseFact,
 };
 
 /// The field that is broken and the rule it breaks.
@@ -167,7 +170,8 @@ impl message::Token {
 
 impl From<&TunnelFact> for message::Tunnel {
     fn from(fact: &TunnelFact) -> Self {
-        Self { key: fact.key.bytes().to_vec(), port: fact.port.into(), serving: fact.serving }
+        let TunnelFact { key, port, serving, preshared, .. } = fact;
+        Self { key: key.bytes().to_vec(), port: (*port).into(), serving: *serving, preshared: *preshared }
     }
 }
 
@@ -176,7 +180,20 @@ impl message::Tunnel {
         let port = number16(self.port, "port")?;
         check(port > 0, "port", "0 is no port")?;
         let key = WireGuardKey::new(bytes::<32>(&self.key, "key")?);
-        Ok(TunnelFact { generation, key, port, serving: self.serving })
+        let (serving, preshared) = (self.serving, self.preshared);
+        Ok(TunnelFact { generation, key, port, serving, preshared })
+    }
+}
+
+impl From<&SecretFact> for message::Secret {
+    fn from(fact: &SecretFact) -> Self {
+        Self { secret: fact.secret.reveal().to_vec() }
+    }
+}
+
+impl message::Secret {
+    pub(super) fn fact(self) -> Checked<SecretFact> {
+        Ok(SecretFact { secret: WireGuardSecret::new(bytes::<32>(&self.secret, "secret")?) })
     }
 }
 

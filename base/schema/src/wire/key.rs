@@ -5,7 +5,7 @@
 //! endpoint/ network 16  endpoint 32                         network/ network 16
 //! gift/ network 16  pool 1  first address 16  epoch 4       use/ network 16
 //! token/ verifier 32                                        forgotten/ host 16
-//! tunnel/ generation 4
+//! tunnel/ generation 4                                      secret/
 //! ```
 //!
 //! Numbers are big-endian, so a scan meets gifts in the order of their addresses. An IPv4 address stands in its 16
@@ -39,13 +39,15 @@ pub enum FactKind {
     Token,
     /// [`Fact::Tunnel`]
     Tunnel,
+    /// [`Fact::Secret`]
+    Secret,
     /// [`Fact::Forgotten`]
     Forgotten,
 }
 
 impl FactKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Host,
         Self::Taken,
         Self::Endpoint,
@@ -54,6 +56,7 @@ impl FactKind {
         Self::Use,
         Self::Token,
         Self::Tunnel,
+        Self::Secret,
         Self::Forgotten,
     ];
 
@@ -68,6 +71,7 @@ impl FactKind {
             Self::Use => "use/",
             Self::Token => "token/",
             Self::Tunnel => "tunnel/",
+            Self::Secret => "secret/",
             Self::Forgotten => "forgotten/",
         }
     }
@@ -140,6 +144,11 @@ impl FactKey {
         Self::new(FactKind::Tunnel, &[&generation.to_be_bytes()])
     }
 
+    /// The fabric's secret.
+    pub fn secret() -> Self {
+        Self::new(FactKind::Secret, &[])
+    }
+
     /// What the author says of a host that is out for good.
     pub fn forgotten(host: HostId) -> Self {
         Self::new(FactKind::Forgotten, &[host.bytes()])
@@ -165,6 +174,7 @@ impl FactKey {
             Fact::Use(fact) => Self::use_of(fact.network),
             Fact::Token(fact) => Self::token(&fact.verifier),
             Fact::Tunnel(fact) => Self::tunnel(fact.generation),
+            Fact::Secret(_) => Self::secret(),
             Fact::Forgotten(fact) => Self::forgotten(fact.host),
         }
     }
@@ -206,6 +216,7 @@ pub(super) enum ParsedKey {
     Use(NetworkId),
     Token([u8; 32]),
     Tunnel(u32),
+    Secret,
     Forgotten(HostId),
 }
 
@@ -236,6 +247,7 @@ impl ParsedKey {
             Self::Use(_) => FactKind::Use,
             Self::Token(_) => FactKind::Token,
             Self::Tunnel(_) => FactKind::Tunnel,
+            Self::Secret => FactKind::Secret,
             Self::Forgotten(_) => FactKind::Forgotten,
         }
     }
@@ -254,6 +266,7 @@ impl ParsedKey {
             FactKind::Use => Self::Use(ids.network()?),
             FactKind::Token => Self::Token(ids.take::<32>()?),
             FactKind::Tunnel => Self::Tunnel(u32::from_be_bytes(ids.take::<4>()?)),
+            FactKind::Secret => Self::Secret,
             FactKind::Forgotten => Self::Forgotten(HostId::new(ids.take::<16>()?)),
         };
         ids.0.is_empty().then_some(key)

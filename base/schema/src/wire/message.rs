@@ -167,6 +167,14 @@ pub(super) struct Tunnel {
     pub(super) port: u32,
     #[prost(bool, tag = "3")]
     pub(super) serving: bool,
+    #[prost(bool, tag = "4")]
+    pub(super) preshared: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Secret {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) secret: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]

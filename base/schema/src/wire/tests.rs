@@ -7,11 +7,12 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use shoal_types::{EndpointId, FabricId, HostId, IpNet, MacAddr, NetworkId, PoolIndex, Stamp, Vni, WallTime};
+use shoal_types::{WireGuardKey, WireGuardSecret};
 
 use super::{DecodeError, FactKey, FactKind, limit};
 use crate::{
-    EndpointFact, Fact, ForgottenFact, GiftFact, Grant, HostFact, NetworkFact, NetworkSpec, Subnet, Taken,
-    TakenFact, TokenFact, UseFact,
+    EndpointFact, Fact, ForgottenFact, GiftFact, Grant, HostFact, NetworkFact, NetworkSpec, SecretFact,
+    Subnet, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
 };
 
 fn decoded(fact: &Fact) -> Result<Fact, DecodeError> {
@@ -132,6 +133,14 @@ fn fact() -> impl Strategy<Value = Fact> {
         .prop_map(|(verifier, expires)| Fact::Token(TokenFact { verifier, expires }));
     let forgotten = (host_id(), ".{0,30}", wall())
         .prop_map(|(host, name, at)| Fact::Forgotten(ForgottenFact { host, name, at }));
+    let tunnel = (any::<[u8; 32]>(), any::<u32>(), 1..=u16::MAX, any::<bool>(), any::<bool>()).prop_map(
+        |(key, generation, port, serving, preshared)| {
+            let key = WireGuardKey::new(key);
+            Fact::Tunnel(TunnelFact { generation, key, port, serving, preshared })
+        },
+    );
+    let secret = any::<[u8; 32]>()
+        .prop_map(|secret| Fact::Secret(SecretFact { secret: WireGuardSecret::new(secret) }));
     prop_oneof![
         host_fact(),
         taken_fact(),
@@ -140,6 +149,8 @@ fn fact() -> impl Strategy<Value = Fact> {
         gift_fact(),
         uses,
         token,
+        tunnel,
+        secret,
         forgotten
     ]
 }

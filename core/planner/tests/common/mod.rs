@@ -48,8 +48,7 @@ pub(crate) fn end(n: u8, at: &str, serving: bool) -> EndView {
         key: WireGuardKey::new([n; 32]),
         address: Ipv4Addr::new(240, 0, 0, n),
         serving,
-        preshared: None,
-        contacts: [(link("shoal0"), ContactView { endpoint, keepalive: None })].into(),
+        contacts: [(link("shoal0"), ContactView { endpoint, ..ContactView::default() })].into(),
     }
 }
 
