@@ -1,10 +1,11 @@
-//! Tunnels by the kernel's WireGuard: two hosts as network namespaces, joined by a bridge in a third one. Needs root and a kernel
-//! with WireGuard; `make test-kernels` runs it on those of Debian.
+//! Tunnels by the kernel's WireGuard: two hosts as network namespaces, joined by a bridge in a third one. Needs root
+//! and a kernel with WireGuard; `make test-kernels` runs it on those of Debian.
 //!
 //! ```text
 //!     first: dp-tun 10.7.0.1, dp-out 10.99.0.1 ==== bridge, listener ==== second: dp-out 10.99.0.2, dp-tun 10.7.0.2
 //! ```
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![allow(clippy::disallowed_methods, reason = "tests wait on the machine's clock")]
 
 mod bed;
 mod wire;

@@ -1,6 +1,7 @@
 //! Tunnels in clear and in user space, made in a network namespace of their own. Needs root. The kernel's kind is in
 //! `kernel_tunnels.rs`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![allow(clippy::disallowed_methods, reason = "tests wait on the machine's clock")]
 
 mod bed;
 

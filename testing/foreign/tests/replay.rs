@@ -61,9 +61,11 @@ replays! {
     admin_command
     certificate
     docker_call
+    engine_answer
     fact
     facts_messages
     join_token
+    kernel_answer
     membership_packets
     stored_record
 }

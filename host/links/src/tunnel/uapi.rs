@@ -1,8 +1,8 @@
 //! The text protocol by which user-space WireGuards are configured: `key=value` lines over a Unix socket
 //! (<https://www.wireguard.com/xplatform/>, "Configuration Protocol").
 //!
-//! An answer comes from a process that may be wedged or somebody else's, so each exchange has a time limit and a largest
-//! answer.
+//! An answer comes from a process that may be wedged or somebody else's, so each exchange has a time limit and a
+//! largest answer.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt::PeerCredentials,
@@ -18,6 +18,7 @@ use nix::sys::socket::{
 use shoal_types::{WireGuardKey, WireGuardSecret};
 
 use super::settings::{PeerSettings, Settings, Step, secret};
+use super::timer::Timer;
 
 /// Longest that one exchange may take; a healthy process answers within a millisecond or two.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -98,7 +99,7 @@ impl Engine {
 
     /// Sends a request and reads until the empty line that ends an answer.
     fn exchange(&mut self, request: &str) -> Result<Vec<u8>, Failure> {
-        let end = Instant::now() + PATIENCE;
+        let timer = Timer::start();
         let failed = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => Failure::NoAnswer,
             _ => Failure::Refused(format!("its control socket: {error}")),
@@ -107,7 +108,7 @@ impl Engine {
         self.stream.write_all(request.as_bytes()).map_err(failed)?;
         let (mut answer, mut part) = (Vec::new(), [0; 16 << 10]);
         loop {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = timer.left_of(PATIENCE);
             if left.is_zero() {
                 return Err(Failure::NoAnswer);
             }
@@ -182,7 +183,7 @@ fn read_of_peer(peer: &mut PeerSettings, key: &str, value: &str) -> Result<(), S
         "preshared_key" => peer.preshared = secret(bytes(value)?),
         "endpoint" => peer.endpoint = Some(number(value)?),
         "persistent_keepalive_interval" => {
-            peer.keepalive = Some(number(value)?).filter(|seconds| *seconds > 0)
+            peer.keepalive = Some(number(value)?).filter(|seconds| *seconds > 0);
         }
         "allowed_ip" => {
             let (address, length) = value.split_once('/').ok_or_else(|| wrong(value))?;

@@ -1,5 +1,5 @@
 //! A namespace with a folder, and tunnels in it.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, clippy::expect_used, reason = "shared by tests that each use a part of it")]
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
