@@ -60,9 +60,10 @@ fn fingerprint(host: &Host) -> String {
     format!("{}{filters:?}", without_carrier(&links))
 }
 
-/// The kernel says so by itself a moment after a device came up whose other end is down.
+/// What the kernel works out by itself a moment after a device came up is left out.
 fn without_carrier(links: &str) -> String {
-    links.replace("NO-CARRIER,", "").replace("state LOWERLAYERDOWN", "state UNKNOWN")
+    let states = ["state LOWERLAYERDOWN", "state UP", "state DOWN"];
+    states.iter().fold(links.replace("NO-CARRIER,", ""), |text, state| text.replace(state, "state UNKNOWN"))
 }
 
 fn map(host: &Host, name: &str) -> MapHandle {
