@@ -111,6 +111,7 @@ fn another_key_port_or_mtu_is_set_in_place_and_another_address_takes_another_pro
         assert_eq!(bed.make(&Tunnel::Encrypted(other.clone()), MAC).index, made.index);
         assert_eq!(bed.read(), Ok(Tunnel::Encrypted(other.clone())));
         assert_eq!(bed.engine(), pid);
+        assert!(bed.ask_engine("get=1\n\n").contains("shoal_mtu=1380\n"), "the process knows the MTU too");
         let elsewhere = Tunnel::Encrypted(WireGuard { address: Ipv4Addr::new(240, 0, 0, 9), ..other });
         assert_eq!(bed.make(&elsewhere, MAC).index, made.index);
         assert_eq!(bed.read(), Ok(elsewhere));

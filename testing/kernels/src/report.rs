@@ -42,7 +42,7 @@ impl Report {
             (Some("@begin"), Some(label), None) => label.clone_into(&mut self.label),
             // A test binary that ends by a signal names no test.
             (Some("@end"), Some(label), Some(code)) => {
-                self.failed.push(format!("{label} ended with code {code}"))
+                self.failed.push(format!("{label} ended with code {code}"));
             }
             (Some("@done"), None, None) => self.is_done = true,
             _ => self.read_of_test(line),

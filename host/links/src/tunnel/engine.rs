@@ -36,6 +36,13 @@ pub(crate) fn control(run_dir: &Path, name: &LinkName) -> PathBuf {
     run_dir.join(format!("{name}.sock"))
 }
 
+/// Everything that a process leaves behind: beside its socket it keeps a lock, and the socket has another name until it
+/// is open to root only.
+pub(crate) fn leftovers(run_dir: &Path, name: &LinkName) -> Vec<PathBuf> {
+    let endings = ["sock", "sock.new", "sock.lock", "log"];
+    endings.iter().map(|ending| run_dir.join(format!("{name}.{ending}"))).collect()
+}
+
 /// What a process says before it ends; written over by the next one.
 pub(crate) fn log(run_dir: &Path, name: &LinkName) -> PathBuf {
     run_dir.join(format!("{name}.log"))

@@ -76,8 +76,8 @@ impl Tunnels {
     }
 
     /// Makes a tunnel, or sets right what is there. A device that it makes is left down. What was made by half,
-    /// whenever that was interrupted, is completed. Other ends are kept unless the tunnel is of another kind than
-    /// before.
+    /// whenever that was interrupted, is completed. Other ends are kept, unless WireGuard
+    /// itself had to be made again.
     ///
     /// # Errors
     /// The kernel's reason, or the engine's.

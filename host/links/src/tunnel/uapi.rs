@@ -80,20 +80,27 @@ impl Engine {
     }
 
     /// Sets its own key and port, and leaves the other ends alone.
-    pub(crate) fn set_own(mut self, secret: &WireGuardSecret, port: u16) -> Result<(), Failure> {
-        let request = format!("set=1\nprivate_key={}\nlisten_port={port}\n\n", hexadecimal(secret.reveal()));
-        let answer = self.exchange(&request)?;
-        parse(&answer).map(drop).map_err(Failure::Refused)
+    pub(crate) fn set_own(self, secret: &WireGuardSecret, port: u16) -> Result<(), Failure> {
+        self.set(&format!("private_key={}\nlisten_port={port}\n", hexadecimal(secret.reveal())))
+    }
+
+    /// Says how large a packet inside the tunnel may be, VXLAN's headers included, bytes. The protocol has no word for
+    /// it; this one is Shoal's own.
+    pub(crate) fn set_mtu(self, mtu: u16) -> Result<(), Failure> {
+        self.set(&format!("shoal_mtu={mtu}\n"))
     }
 
     /// Takes steps in order.
-    pub(crate) fn take(mut self, steps: &[Step]) -> Result<(), Failure> {
-        let mut request = String::from("set=1\n");
+    pub(crate) fn take(self, steps: &[Step]) -> Result<(), Failure> {
+        let mut lines = String::new();
         for step in steps {
-            write_step(&mut request, step);
+            write_step(&mut lines, step);
         }
-        request.push('\n');
-        let answer = self.exchange(&request)?;
+        self.set(&lines)
+    }
+
+    fn set(mut self, lines: &str) -> Result<(), Failure> {
+        let answer = self.exchange(&format!("set=1\n{lines}\n"))?;
         parse(&answer).map(drop).map_err(Failure::Refused)
     }
 
