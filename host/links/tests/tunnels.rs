@@ -171,8 +171,8 @@ fn what_was_made_by_half_is_completed() {
         let made = bed.make(&encrypted(), MAC);
         assert_eq!((made.is_ours, made.mac, made.mtu), (true, MAC, 1370));
         assert_eq!(bed.read(), Ok(encrypted()));
-        bed.ip("link del dp-tun");
         let pid = bed.engine();
+        bed.ip("link del dp-tun");
         let again = bed.make(&encrypted(), MAC);
         assert_ne!((again.index, bed.engine()), (made.index, pid), "the process reads from the new device");
         assert_eq!(bed.read(), Ok(encrypted()));
