@@ -43,8 +43,8 @@ pub enum Kind {
     },
     /// A TAP device.
     Tap {
-        /// It outlives the process that reads from it, speaks of checksums and segments left to do (`IFF_VNET_HDR`), has
-        /// no other header of its own and may have several queues: as a process of Shoal's wants it.
+        /// It outlives the process that reads from it, speaks of checksums and segments left to do (`IFF_VNET_HDR`),
+        /// has no other header of its own and may have several queues: as a process of Shoal's wants it.
         is_whole: bool,
     },
     /// A WireGuard device.

@@ -47,8 +47,8 @@ impl Namespace {
         Self::open(path).ok_or_else(|| failed("it is not a network namespace after it was made".into()))
     }
 
-    /// Takes away what keeps a namespace alive: with nobody in it, it ends soon, and its devices with it. Does nothing if
-    /// there is none.
+    /// Takes away what keeps a namespace alive: with nobody in it, it ends soon, and its devices with it. Does
+    /// nothing if there is none.
     pub(crate) fn remove(path: &Path) -> Result<(), KernelError> {
         let failed = |reason: String| KernelError {
             action: "remove network namespace".into(),

@@ -1,6 +1,7 @@
 //! Tunnels in clear and in user space, made in a network namespace of their own. Needs root. The kernel's kind is in
 //! `kernel_tunnels.rs`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![allow(clippy::disallowed_methods, reason = "tests wait on the machine's clock")]
 
 mod bed;
 
@@ -110,6 +111,7 @@ fn another_key_port_or_mtu_is_set_in_place_and_another_address_takes_another_pro
         assert_eq!(bed.make(&Tunnel::Encrypted(other.clone()), MAC).index, made.index);
         assert_eq!(bed.read(), Ok(Tunnel::Encrypted(other.clone())));
         assert_eq!(bed.engine(), pid);
+        assert!(bed.ask_engine("get=1\n\n").contains("shoal_mtu=1380\n"), "the process knows the MTU too");
         let elsewhere = Tunnel::Encrypted(WireGuard { address: Ipv4Addr::new(240, 0, 0, 9), ..other });
         assert_eq!(bed.make(&elsewhere, MAC).index, made.index);
         assert_eq!(bed.read(), Ok(elsewhere));
@@ -169,8 +171,8 @@ fn what_was_made_by_half_is_completed() {
         let made = bed.make(&encrypted(), MAC);
         assert_eq!((made.is_ours, made.mac, made.mtu), (true, MAC, 1370));
         assert_eq!(bed.read(), Ok(encrypted()));
-        bed.ip("link del dp-tun");
         let pid = bed.engine();
+        bed.ip("link del dp-tun");
         let again = bed.make(&encrypted(), MAC);
         assert_ne!((again.index, bed.engine()), (made.index, pid), "the process reads from the new device");
         assert_eq!(bed.read(), Ok(encrypted()));

@@ -307,6 +307,47 @@ pub(crate) fn stored_records() -> Seeds {
     numbered(records.map(|record| record.encode()))
 }
 
+pub(crate) fn engine_answers() -> Seeds {
+    let (own, other) = ("70".repeat(32), "8f".repeat(32));
+    let peer = format!(
+        "public_key={other}\npreshared_key={own}\nendpoint=192.0.2.1:7375\npersistent_keepalive_interval=25\n\
+         allowed_ip=240.0.0.2/32\nallowed_ip=fd00::2/128\nrx_bytes=17\ntx_bytes=18\n\
+         last_handshake_time_sec=1800000000\nlast_handshake_time_nsec=5\nprotocol_version=1\n"
+    );
+    let all = format!("private_key={own}\nlisten_port=7375\nfwmark=0\n{peer}errno=0\n\n");
+    numbered([all.into_bytes(), b"errno=0\n\n".to_vec(), b"errno=-98\n\n".to_vec()])
+}
+
+/// Messages as `linux/wireguard.h` lays them out: type 3 is a private key, 6 a port, 8 the other ends.
+pub(crate) fn kernel_answers() -> Seeds {
+    let attribute = |kind: u16, value: &[u8]| {
+        let length = u16::try_from(4 + value.len()).expect("seeds are short");
+        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend_from_slice(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    };
+    let message = |kind: u16, body: &[u8]| {
+        let length = u32::try_from(16 + body.len()).expect("seeds are short");
+        [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], body].concat()
+    };
+    let allowed = [attribute(1, &[2, 0]), attribute(2, &[240, 0, 0, 2]), attribute(3, &[32])].concat();
+    let peer = [
+        attribute(1, &[8; 32]),
+        attribute(2, &[5; 32]),
+        attribute(4, &[2, 0, 28, 207, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
+        attribute(5, &[25, 0]),
+        attribute(6, &[1; 16]),
+        attribute(7, &[1; 8]),
+        attribute(9, &attribute(0, &allowed)),
+    ]
+    .concat();
+    let device =
+        [attribute(3, &[7; 32]), attribute(6, &[207, 28]), attribute(8, &attribute(0, &peer))].concat();
+    let answer = message(30, &[&[0, 1, 0, 0], &device[..]].concat());
+    numbered([answer, message(3, &[0; 4]), message(2, &[254, 255, 255, 255])])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,45 +397,4 @@ mod tests {
         });
         assert!(read.count() >= 11);
     }
-}
-
-pub(crate) fn engine_answers() -> Seeds {
-    let (own, other) = ("70".repeat(32), "8f".repeat(32));
-    let peer = format!(
-        "public_key={other}\npreshared_key={own}\nendpoint=192.0.2.1:7375\npersistent_keepalive_interval=25\n\
-         allowed_ip=240.0.0.2/32\nallowed_ip=fd00::2/128\nrx_bytes=17\ntx_bytes=18\n\
-         last_handshake_time_sec=1800000000\nlast_handshake_time_nsec=5\nprotocol_version=1\n"
-    );
-    let all = format!("private_key={own}\nlisten_port=7375\nfwmark=0\n{peer}errno=0\n\n");
-    numbered([all.into_bytes(), b"errno=0\n\n".to_vec(), b"errno=-98\n\n".to_vec()])
-}
-
-/// Messages as `linux/wireguard.h` lays them out: type 3 is a private key, 6 a port, 8 the other ends.
-pub(crate) fn kernel_answers() -> Seeds {
-    let attribute = |kind: u16, value: &[u8]| {
-        let length = u16::try_from(4 + value.len()).expect("seeds are short");
-        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
-        bytes.extend_from_slice(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        bytes
-    };
-    let message = |kind: u16, body: &[u8]| {
-        let length = u32::try_from(16 + body.len()).expect("seeds are short");
-        [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), &[0; 10], body].concat()
-    };
-    let allowed = [attribute(1, &[2, 0]), attribute(2, &[240, 0, 0, 2]), attribute(3, &[32])].concat();
-    let peer = [
-        attribute(1, &[8; 32]),
-        attribute(2, &[5; 32]),
-        attribute(4, &[2, 0, 28, 207, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0]),
-        attribute(5, &[25, 0]),
-        attribute(6, &[1; 16]),
-        attribute(7, &[1; 8]),
-        attribute(9, &attribute(0, &allowed)),
-    ]
-    .concat();
-    let device =
-        [attribute(3, &[7; 32]), attribute(6, &[207, 28]), attribute(8, &attribute(0, &peer))].concat();
-    let answer = message(30, &[&[0, 1, 0, 0], &device[..]].concat());
-    numbered([answer, message(3, &[0; 4]), message(2, &[254, 255, 255, 255])])
 }

@@ -63,10 +63,12 @@ replays! {
     configuration_file
     docker_answer
     docker_call
+    engine_answer
     fabric_messages
     fact
     facts_messages
     join_token
+    kernel_answer
     membership_packets
     stored_record
     stored_state

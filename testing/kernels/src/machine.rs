@@ -43,6 +43,7 @@ pub(crate) fn boot(kernel: &Kernel, tests: &[Tests]) -> Result<Report> {
 }
 
 /// Ends the guest when its time is over, and waits for it.
+#[allow(clippy::disallowed_methods, reason = "a guest runs on real time")]
 fn watch(mut guest: Child, has_ended: Arc<AtomicBool>) -> std::thread::JoinHandle<Result<()>> {
     let end = Instant::now() + PATIENCE;
     std::thread::spawn(move || {

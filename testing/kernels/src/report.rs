@@ -30,6 +30,9 @@ impl Report {
     pub(crate) fn read(&mut self, line: &str) {
         let mut words = line.split(' ');
         match (words.next(), words.next(), words.next()) {
+            (Some("@end"), Some(label), Some("0" | "101")) => {
+                println!("        {} {label} ended at {} s", self.kernel, words.next().unwrap_or("?"));
+            }
             (Some("@kernel"), Some(version), Some(seconds)) => {
                 println!("kernel {version}, up after {seconds} s");
                 if version != self.kernel {
@@ -38,10 +41,9 @@ impl Report {
             }
             (Some("@begin"), Some(label), None) => label.clone_into(&mut self.label),
             // A test binary that ends by a signal names no test.
-            (Some("@end"), Some(label), Some(code)) if code != "0" && code != "101" => {
+            (Some("@end"), Some(label), Some(code)) => {
                 self.failed.push(format!("{label} ended with code {code}"));
             }
-            (Some("@end"), ..) => {}
             (Some("@done"), None, None) => self.is_done = true,
             _ => self.read_of_test(line),
         }

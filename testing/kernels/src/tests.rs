@@ -28,7 +28,8 @@ pub(crate) fn build() -> Result<Vec<Tests>> {
         .context("cannot start cargo")?;
     ensure!(output.status.success(), "the tests do not build");
     let text = String::from_utf8(output.stdout).context("cargo's messages are not text")?;
-    let tests: Vec<Tests> = text.lines().filter_map(test).collect();
+    let mut tests: Vec<Tests> = text.lines().filter_map(test).collect();
+    tests.sort_by(|one, other| one.label.cmp(&other.label));
     ensure!(!tests.is_empty(), "cargo names no test binary");
     Ok(tests)
 }

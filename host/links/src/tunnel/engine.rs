@@ -12,13 +12,14 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use shoal_ports::KernelError;
 use shoal_types::LinkName;
 
+use super::timer::Timer;
 use super::uapi::{Engine, Failure};
 use crate::netlink::refused;
 
@@ -33,6 +34,13 @@ const POLL: Duration = Duration::from_millis(5);
 /// Where a tunnel's process is configured.
 pub(crate) fn control(run_dir: &Path, name: &LinkName) -> PathBuf {
     run_dir.join(format!("{name}.sock"))
+}
+
+/// Everything that a process leaves behind: beside its socket it keeps a lock, and the socket has another name until it
+/// is open to root only.
+pub(crate) fn leftovers(run_dir: &Path, name: &LinkName) -> Vec<PathBuf> {
+    let endings = ["sock", "sock.new", "sock.lock", "log"];
+    endings.iter().map(|ending| run_dir.join(format!("{name}.{ending}"))).collect()
 }
 
 /// What a process says before it ends; written over by the next one.
@@ -70,7 +78,7 @@ pub(crate) fn start(
         .process_group(0)
         .spawn()
         .map_err(|error| failed(format!("{}: {error}", Path::new(program).display())))?;
-    let end = Instant::now() + START_MAX;
+    let timer = Timer::start();
     loop {
         match Engine::connect(&control) {
             Ok(_) => return Ok(child),
@@ -80,7 +88,7 @@ pub(crate) fn start(
         if let Ok(Some(status)) = child.try_wait() {
             return Err(failed(format!("it ended ({status}): {}", last_words(&log))));
         }
-        if Instant::now() > end {
+        if timer.left_of(START_MAX).is_zero() {
             end_process(child.id().cast_signed(), &control);
             let _ = child.wait();
             return Err(failed(format!("it does not listen: {}", last_words(&log))));
@@ -113,9 +121,9 @@ pub(crate) fn end(run_dir: &Path, name: &LinkName, children: &mut BTreeMap<LinkN
 /// Asks a process to end, and makes it end if it does not.
 fn end_process(pid: i32, control: &Path) {
     for signal in [Signal::SIGTERM, Signal::SIGKILL] {
-        let end = Instant::now() + END_MAX;
+        let timer = Timer::start();
         // The command line is looked at each time: the number may soon be another process's.
-        while is_of(pid, control) && Instant::now() < end {
+        while is_of(pid, control) && !timer.left_of(END_MAX).is_zero() {
             let _ = kill(Pid::from_raw(pid), signal);
             std::thread::sleep(POLL);
         }

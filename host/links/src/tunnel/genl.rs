@@ -1,8 +1,8 @@
 //! Generic netlink with the kernel's WireGuard: a socket, and attributes written and read.
 //!
 //! Three messages are all it takes, so they stand here instead of in three more libraries; and no private key passes
-//! through a library that may log messages. Numbers are those of `linux/genetlink.h` and `linux/netlink.h`. Nothing read
-//! is trusted to have the length that it says.
+//! through a library that may log messages. Numbers are those of `linux/genetlink.h` and `linux/netlink.h`. Nothing
+//! read is trusted to have the length that it says.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 

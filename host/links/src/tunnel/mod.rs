@@ -3,8 +3,9 @@
 //! All three kinds have a device in the host's namespace into which programs redirect packets.
 //!
 //! - In clear it is a VXLAN device, and that is all.
-//! - With the kernel's WireGuard it is a VXLAN device whose socket lies in a namespace of its own. The only other device
-//!   there is `wg0`, whose socket in turn lies on the host. Without `wg0`, or without the namespace, there is no way out.
+//! - With the kernel's WireGuard it is a VXLAN device whose socket lies in a namespace of its own. The only other
+//!   device there is `wg0`, whose socket in turn lies on the host. Without `wg0`, or without the namespace, there is no
+//!   way out.
 //! - With WireGuard in user space it is a TAP device, and a process reads from it.
 
 mod engine;
@@ -12,6 +13,7 @@ mod genl;
 mod kernel;
 mod settings;
 mod tap;
+mod timer;
 mod uapi;
 mod user;
 mod vxlan;
@@ -23,11 +25,10 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use nix::sched::{CloneFlags, setns};
 use shoal_plan::{Backend, Tunnel, WireGuardPeer};
-use shoal_ports::{KernelError, WireGuardStatus};
+use shoal_ports::{Clock, KernelError, SystemClock, WireGuardStatus};
 use shoal_types::{LinkName, MacAddr, WireGuardKey};
 
 use crate::netlink::refused;
@@ -47,7 +48,8 @@ pub mod foreign {
 pub struct TunnelOptions {
     /// Folder of namespaces and control sockets: `<device>.netns`, `<device>.sock`. Made if it is missing.
     pub run_dir: PathBuf,
-    /// Command line of the process that encrypts in user space; `--device NAME --address A.B.C.D --control PATH` follow.
+    /// Command line of the process that encrypts in user space; `--device NAME --address A.B.C.D --control PATH`
+    /// follow.
     pub engine: Vec<OsString>,
 }
 
@@ -73,8 +75,9 @@ impl Tunnels {
         Ok(Self { options, home, children: Mutex::default() })
     }
 
-    /// Makes a tunnel, or sets right what is there. A device that it makes is left down. What was made by half, whenever
-    /// that was interrupted, is completed. Other ends are kept unless the tunnel is of another kind than before.
+    /// Makes a tunnel, or sets right what is there. A device that it makes is left down. What was made by half,
+    /// whenever that was interrupted, is completed. Other ends are kept, unless WireGuard
+    /// itself had to be made again.
     ///
     /// # Errors
     /// The kernel's reason, or the engine's.
@@ -147,7 +150,7 @@ impl Tunnels {
         if tunnel.wireguard().is_none() {
             return Ok(BTreeMap::new());
         }
-        let now = SystemTime::now();
+        let now = SystemClock::start().wall();
         let settings = self.settings(name, tunnel)?;
         Ok(settings.peers.into_iter().map(|(key, peer)| (key, peer.told(now))).collect())
     }

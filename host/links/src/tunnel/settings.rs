@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use shoal_plan::WireGuardPeer;
 use shoal_ports::WireGuardStatus;
-use shoal_types::{WireGuardKey, WireGuardSecret};
+use shoal_types::{WallTime, WireGuardKey, WireGuardSecret};
 
 /// What a WireGuard device says of itself.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -85,12 +85,12 @@ pub(crate) fn steps(key: &WireGuardKey, peer: &WireGuardPeer, there: Option<&Pee
 
 impl PeerSettings {
     /// In the plan's terms. Address 0.0.0.0 stands for anything but one single address.
-    pub(crate) fn told(&self, now: SystemTime) -> (WireGuardPeer, WireGuardStatus) {
+    pub(crate) fn told(&self, now: WallTime) -> (WireGuardPeer, WireGuardStatus) {
         let address = match self.allowed.as_slice() {
             [(IpAddr::V4(address), 32)] => *address,
             _ => Ipv4Addr::UNSPECIFIED,
         };
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(self.last_handshake);
+        let since = Duration::from_millis(now.as_millis()).saturating_sub(self.last_handshake);
         let peer = WireGuardPeer {
             address,
             endpoint: self.endpoint,
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_end_with_anything_but_one_address_is_no_planned_one() {
-        let now = UNIX_EPOCH + Duration::from_secs(1000);
+        let now = WallTime::from_millis(1_000_000);
         for wrong in
             [vec![], vec![allowed("240.0.0.0", 4)], vec![allowed("240.0.0.2", 32), allowed("240.0.0.3", 32)]]
         {

@@ -1,8 +1,8 @@
 //! The text protocol by which user-space WireGuards are configured: `key=value` lines over a Unix socket
 //! (<https://www.wireguard.com/xplatform/>, "Configuration Protocol").
 //!
-//! An answer comes from a process that may be wedged or somebody else's, so each exchange has a time limit and a largest
-//! answer.
+//! An answer comes from a process that may be wedged or somebody else's, so each exchange has a time limit and a
+//! largest answer.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt::PeerCredentials,
@@ -18,6 +18,7 @@ use nix::sys::socket::{
 use shoal_types::{WireGuardKey, WireGuardSecret};
 
 use super::settings::{PeerSettings, Settings, Step, secret};
+use super::timer::Timer;
 
 /// Longest that one exchange may take; a healthy process answers within a millisecond or two.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -79,10 +80,14 @@ impl Engine {
     }
 
     /// Sets its own key and port, and leaves the other ends alone.
-    pub(crate) fn set_own(mut self, secret: &WireGuardSecret, port: u16) -> Result<(), Failure> {
-        let request = format!("set=1\nprivate_key={}\nlisten_port={port}\n\n", hexadecimal(secret.reveal()));
-        let answer = self.exchange(&request)?;
-        parse(&answer).map(drop).map_err(Failure::Refused)
+    pub(crate) fn set_own(self, secret: &WireGuardSecret, port: u16) -> Result<(), Failure> {
+        self.set(&format!("private_key={}\nlisten_port={port}\n", hexadecimal(secret.reveal())))
+    }
+
+    /// Says how large a packet inside the tunnel may be, VXLAN's headers included, bytes. The protocol has no word for
+    /// it; this one is Shoal's own.
+    pub(crate) fn set_mtu(self, mtu: u16) -> Result<(), Failure> {
+        self.set(&format!("shoal_mtu={mtu}\n"))
     }
 
     /// Sets the largest packet inside the tunnel, bytes: a word of Shoal's own, as other processes ask their device.
@@ -92,19 +97,22 @@ impl Engine {
     }
 
     /// Takes steps in order.
-    pub(crate) fn take(mut self, steps: &[Step]) -> Result<(), Failure> {
-        let mut request = String::from("set=1\n");
+    pub(crate) fn take(self, steps: &[Step]) -> Result<(), Failure> {
+        let mut lines = String::new();
         for step in steps {
-            write_step(&mut request, step);
+            write_step(&mut lines, step);
         }
-        request.push('\n');
-        let answer = self.exchange(&request)?;
+        self.set(&lines)
+    }
+
+    fn set(mut self, lines: &str) -> Result<(), Failure> {
+        let answer = self.exchange(&format!("set=1\n{lines}\n"))?;
         parse(&answer).map(drop).map_err(Failure::Refused)
     }
 
     /// Sends a request and reads until the empty line that ends an answer.
     fn exchange(&mut self, request: &str) -> Result<Vec<u8>, Failure> {
-        let end = Instant::now() + PATIENCE;
+        let timer = Timer::start();
         let failed = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => Failure::NoAnswer,
             _ => Failure::Refused(format!("its control socket: {error}")),
@@ -113,7 +121,7 @@ impl Engine {
         self.stream.write_all(request.as_bytes()).map_err(failed)?;
         let (mut answer, mut part) = (Vec::new(), [0; 16 << 10]);
         loop {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = timer.left_of(PATIENCE);
             if left.is_zero() {
                 return Err(Failure::NoAnswer);
             }
@@ -188,7 +196,7 @@ fn read_of_peer(peer: &mut PeerSettings, key: &str, value: &str) -> Result<(), S
         "preshared_key" => peer.preshared = secret(bytes(value)?),
         "endpoint" => peer.endpoint = Some(number(value)?),
         "persistent_keepalive_interval" => {
-            peer.keepalive = Some(number(value)?).filter(|seconds| *seconds > 0)
+            peer.keepalive = Some(number(value)?).filter(|seconds| *seconds > 0);
         }
         "allowed_ip" => {
             let (address, length) = value.split_once('/').ok_or_else(|| wrong(value))?;

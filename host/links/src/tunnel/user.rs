@@ -45,6 +45,7 @@ pub(crate) fn make(
     if settings.secret != Some(clamped(&end.secret)) || settings.port != end.port {
         ask(options, name, |engine| engine.set_own(&end.secret, end.port))?;
     }
+    // It does not tell what it has, and to be told twice is nothing to it.
     ask(options, name, |engine| engine.set_mtu(end.mtu))?;
     Ok(device)
 }
@@ -122,10 +123,7 @@ pub(crate) fn remove(
     name: &LinkName,
 ) -> Result<(), KernelError> {
     engine::end(&options.run_dir, name, children);
-    for left in [engine::control(&options.run_dir, name), engine::log(&options.run_dir, name)] {
-        remove_file(&left, name)?;
-    }
-    Ok(())
+    engine::leftovers(&options.run_dir, name).iter().try_for_each(|left| remove_file(left, name))
 }
 
 fn remove_file(path: &Path, name: &LinkName) -> Result<(), KernelError> {

@@ -1,6 +1,7 @@
 //! A namespace with a folder, and tunnels in it.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, clippy::expect_used, reason = "shared by tests that each use a part of it")]
 
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -78,6 +79,16 @@ impl Bed {
         let control = self.options.run_dir.join("dp-tun.sock");
         let stream = std::os::unix::net::UnixStream::connect(control).unwrap();
         nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials).unwrap().pid()
+    }
+
+    /// What the process answers.
+    pub(crate) fn ask_engine(&self, request: &str) -> String {
+        let mut stream =
+            std::os::unix::net::UnixStream::connect(self.options.run_dir.join("dp-tun.sock")).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// What lies in the folder.
