@@ -93,10 +93,14 @@ fn set_tunnels<'a>(
     differ.into_iter().map(|(name, _)| name).collect()
 }
 
-/// What is broken, asked for by nothing, and has no address behind it: a tunnel, perhaps, whose port is not known.
+/// What is broken, asked for by nothing, and has no address behind it by now: a tunnel, perhaps, whose port is not
+/// known.
 fn maybe_in_the_way<'a>(wanted: &HostPlan, observed: &'a Observed) -> impl Iterator<Item = &'a LinkName> {
     let stale = observed.broken.keys().filter(|name| is_unwanted(wanted, name));
-    stale.filter(|name| !observed.plan.endpoints.values().any(|entry| leads_to(entry, name)))
+    let left = |key: &EndpointKey| wanted.endpoints.contains_key(key);
+    stale.filter(move |name| {
+        !observed.plan.endpoints.iter().any(|(key, entry)| left(key) && leads_to(entry, name))
+    })
 }
 
 fn is_unwanted(wanted: &HostPlan, name: &LinkName) -> bool {

@@ -90,12 +90,6 @@ impl Engine {
         self.set(&format!("shoal_mtu={mtu}\n"))
     }
 
-    /// Sets the largest packet inside the tunnel, bytes: a word of Shoal's own, as other processes ask their device.
-    pub(crate) fn set_mtu(mut self, mtu: u16) -> Result<(), Failure> {
-        let answer = self.exchange(&format!("set=1\nshoal_mtu={mtu}\n\n"))?;
-        parse(&answer).map(drop).map_err(Failure::Refused)
-    }
-
     /// Takes steps in order.
     pub(crate) fn take(self, steps: &[Step]) -> Result<(), Failure> {
         let mut lines = String::new();
