@@ -10,6 +10,7 @@ mod doors;
 mod hosts;
 mod seeds;
 mod trust;
+mod wireguard;
 
 /// One parser with what to start from.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +33,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "join_token", run: trust::join_token, seeds: seeds::join_tokens },
     Target { name: "membership_packets", run: hosts::membership_packets, seeds: seeds::membership_packets },
     Target { name: "stored_record", run: hosts::stored_record, seeds: seeds::stored_records },
+    Target { name: "tunnel_frames", run: wireguard::tunnel_frames, seeds: wireguard::frames },
+    Target { name: "wireguard_control", run: wireguard::wireguard_control, seeds: wireguard::controls },
 ];
 
 /// Runs the target with this name; for `fuzz/`.

@@ -66,6 +66,8 @@ replays! {
     join_token
     membership_packets
     stored_record
+    tunnel_frames
+    wireguard_control
 }
 
 #[test]

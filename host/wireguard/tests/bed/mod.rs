@@ -1,7 +1,8 @@
 //! Two hosts, each a network namespace, with engines on an underlay of their own.
 //!
 //! ```text
-//!   NAMEa: tap0 10.9.0.1 -- engine 240.0.0.1 -- u0 192.0.2.1 ===== u0 192.0.2.2 -- engine 240.0.0.2 -- tap0 10.9.0.2 :NAMEb
+//!   host a                                                                        host b
+//!   tap0 10.9.0.1 - engine 240.0.0.1 - u0 192.0.2.1 === u0 192.0.2.2 - engine 240.0.0.2 - tap0 10.9.0.2
 //! ```
 //!
 //! In place of the programs, a static neighbour gives a frame the other end's tunnel address, the device's own hardware
@@ -185,6 +186,11 @@ impl Host {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(engine.id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         engine.wait().unwrap()
+    }
+
+    /// Waits until the engine has ended.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.engine.take().unwrap().wait().unwrap()
     }
 
     pub fn pid(&self) -> u32 {
