@@ -25,6 +25,7 @@
 //! touch the machine.
 
 pub mod checksum;
+mod client;
 pub mod coalesce;
 mod control;
 pub mod counters;
@@ -53,6 +54,7 @@ use nix::sys::signal::{SigSet, Signal};
 use shoal_ports::SystemClock;
 use shoal_types::{WireGuardKey, WireGuardSecret};
 
+pub use crate::client::ask;
 use crate::control::Control;
 use crate::engine::{Engine, Role};
 use crate::peer::TICK;
@@ -60,7 +62,7 @@ use crate::peer::TICK;
 /// Workers beyond this bring nothing: one is enough for the line rate of most hosts.
 const WORKERS_MAX: usize = 16;
 
-/// Priority of the threads that carry packets, as of `nice`. On a busy machine a thread of ordinary priority waits for
+/// Priority of the threads that carry packets, as of `nice`. On a busy machine a thread of ordinary priority waits for a
 /// time slice of others with each packet: 1 in 100 then takes a millisecond and more in place of 50 us.
 const NICE: i32 = -10;
 
