@@ -62,8 +62,8 @@ use crate::peer::TICK;
 /// Workers beyond this bring nothing: one is enough for the line rate of most hosts.
 const WORKERS_MAX: usize = 16;
 
-/// Priority of the threads that carry packets, as of `nice`. On a busy machine a thread of ordinary priority waits for a
-/// time slice of others with each packet: 1 in 100 then takes a millisecond and more in place of 50 us.
+/// Priority of the threads that carry packets, as of `nice`. On a busy machine a thread of ordinary priority waits for
+/// a time slice of others with each packet: 1 in 100 then takes a millisecond and more in place of 50 us.
 const NICE: i32 = -10;
 
 /// How an engine is started. Its keys, its port and its peers come over the control socket.
