@@ -10,6 +10,7 @@
 mod bed;
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -150,16 +151,17 @@ fn report(results: &[Vec<Round>]) {
 struct Others {
     children: Vec<Child>,
     sockets: Vec<String>,
+    folder: PathBuf,
 }
 
 impl Others {
     fn start(bed: &Bed) -> Self {
-        let mut others = Self { children: Vec::new(), sockets: Vec::new() };
+        let folder = std::env::temp_dir().join(&bed.a.namespace);
+        fs::create_dir_all(&folder).unwrap();
+        let mut others = Self { children: Vec::new(), sockets: Vec::new(), folder: folder.clone() };
         for (host, other) in [(&bed.a, &bed.b), (&bed.b, &bed.a)] {
             others.wireguard_go(host, other);
         }
-        let folder = std::env::temp_dir().join(&bed.a.namespace);
-        fs::create_dir_all(&folder).unwrap();
         let inside = |name: &str| folder.join(name).to_str().unwrap().to_owned();
         bed::run(
             "nebula-cert",
@@ -206,6 +208,7 @@ impl Drop for Others {
         for socket in &self.sockets {
             let _ = fs::remove_file(socket);
         }
+        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
