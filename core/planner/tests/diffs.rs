@@ -172,9 +172,9 @@ fn what_is_broken_may_be_a_tunnel_in_the_way() {
         [
             "- endpoint 301/10.0.0.9",
             "- link old0",
+            "- link sh-ee0000000000",
             "+ tunnel shoal0",
             "+ peer 192.0.2.2",
-            "- link sh-ee0000000000",
         ]
     );
 }

@@ -46,17 +46,21 @@ pub(crate) fn run(engine: &Engine, worker: usize, queue: &Queue) {
     let mut reader =
         Reader { engine, counters, sender, plain, used: 0, coalescer: Coalescer::default(), last: None };
     let mut receiver = Receiver::default();
+    // A lone message is written before anybody looks for the next one.
+    let mut waits = true;
     loop {
         let Some(fd) = reader.sender.socket().map(crate::socket::Socket::fd) else {
             engine.wait_for_change(&mut reader.sender.snapshot);
             continue;
         };
-        match receiver.receive(fd) {
+        match receiver.receive(fd, waits) {
             Ok(count) => {
                 reader.refresh();
                 (0..count).for_each(|at| reader.take(receiver.message(at)));
                 reader.finish(queue);
+                waits = false;
             }
+            Err(Errno::EAGAIN) => waits = true,
             Err(Errno::EINTR) => {}
             Err(error) => {
                 tracing::debug!(%error, "cannot receive");

@@ -36,25 +36,13 @@ pub(crate) struct Sender<'a> {
     scratch: Vec<u8>,
 }
 
-/// Runs until the process ends or the device is gone.
+/// Runs until the device is gone.
 pub(crate) fn run(engine: &Engine, worker: usize, queue: &Queue) -> Errno {
     let mut sender = Sender::new(engine, worker, Role::Out(worker));
     let mut frame = vec![0; FRAME];
     loop {
-        match queue.read(&mut frame) {
-            Ok(Some(length)) => {
-                engine.refresh(&mut sender.snapshot);
-                sender.take(&frame[..length]);
-                if sender.outbox.used() >= ENOUGH {
-                    sender.flush();
-                }
-            }
-            Ok(None) => {
-                sender.flush();
-                queue.wait();
-            }
-            // The device is down: it comes up again, or goes.
-            Err(Errno::EIO) => std::thread::sleep(std::time::Duration::from_millis(100)),
+        match sender.carry(queue, &mut frame) {
+            Ok(()) | Err(Errno::EINTR) => {}
             Err(error) => return error,
         }
     }
@@ -73,8 +61,24 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// Waits for a frame and sends it, then all that has come meanwhile.
+    fn carry(&mut self, queue: &Queue, frame: &mut [u8]) -> nix::Result<()> {
+        let length = queue.read(frame)?;
+        self.take(&frame[..length]);
+        self.flush();
+        while let Some(length) = queue.read_ready(frame)? {
+            self.take(&frame[..length]);
+            if self.outbox.used() >= ENOUGH {
+                self.flush();
+            }
+        }
+        self.flush();
+        Ok(())
+    }
+
     /// Takes a frame with its header.
     pub(crate) fn take(&mut self, frame: &[u8]) {
+        self.engine.refresh(&mut self.snapshot);
         self.counters.add(Count::FramesOut, 1);
         self.counters.add(Count::FrameBytesOut, frame.len());
         if let Err(reason) = self.try_take(frame) {

@@ -56,9 +56,9 @@ impl Default for Receiver {
 }
 
 impl Receiver {
-    /// Waits for a message, takes what else is there already, and returns how many.
+    /// Waits for a message and takes it alone, or takes what is there without waiting; returns how many.
     #[allow(unsafe_code, reason = "nix's recvmmsg does not restore the lengths of the headers it uses again")]
-    pub(crate) fn receive(&mut self, fd: RawFd) -> nix::Result<usize> {
+    pub(crate) fn receive(&mut self, fd: RawFd, waits: bool) -> nix::Result<usize> {
         let mut parts = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: BYTES }; MESSAGES];
         // SAFETY: all zero is a message header without name, parts and control.
         let mut headers: [libc::mmsghdr; MESSAGES] = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -71,11 +71,10 @@ impl Receiver {
             header.msg_hdr.msg_control = self.control[at].0.as_mut_ptr().cast();
             header.msg_hdr.msg_controllen = CONTROL;
         }
-        let wait_for_one = libc::MSG_WAITFORONE;
+        let (count, flags) = if waits { (1, 0) } else { (MESSAGES as u32, libc::MSG_DONTWAIT) };
         // SAFETY: every pointer leads to a buffer of the length beside it, and all of them outlive the call.
-        let received = unsafe {
-            libc::recvmmsg(fd, headers.as_mut_ptr(), MESSAGES as u32, wait_for_one, std::ptr::null_mut())
-        };
+        let received =
+            unsafe { libc::recvmmsg(fd, headers.as_mut_ptr(), count, flags, std::ptr::null_mut()) };
         let received = Errno::result(received)? as usize;
         for (at, header) in headers.iter().enumerate().take(received) {
             self.lengths[at] = header.msg_len as usize;

@@ -2,12 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Longest name of a device, bytes (IFNAMSIZ less the zero at its end).
 pub(crate) const NAME_MAX: usize = 15;
@@ -46,8 +44,7 @@ pub(crate) fn open(name: &str, queues: usize) -> io::Result<Vec<Queue>> {
 
 impl Queue {
     fn open(name: &str, is_one_of_many: bool) -> io::Result<Self> {
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
+        let file = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
         let many = if is_one_of_many { libc::IFF_MULTI_QUEUE } else { 0 };
         let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR | many;
         let mut request = request(name, flags as libc::c_short)?;
@@ -66,21 +63,25 @@ impl Queue {
         Ok(Self { file })
     }
 
-    /// Reads a frame with its header if there is one.
+    /// Waits for a frame and reads it, with its header.
     #[inline]
-    pub(crate) fn read(&self, buffer: &mut [u8]) -> nix::Result<Option<usize>> {
-        match nix::unistd::read(&self.file, buffer) {
-            Ok(length) => Ok(Some(length)),
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> nix::Result<usize> {
+        nix::unistd::read(&self.file, buffer)
+    }
+
+    /// Reads a frame, with its header, if there is one.
+    #[inline]
+    #[allow(unsafe_code, reason = "nix has no preadv2, which alone can tell a read from a waiting one")]
+    pub(crate) fn read_ready(&self, buffer: &mut [u8]) -> nix::Result<Option<usize>> {
+        let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: the one part is a buffer that is borrowed for the call.
+        let length =
+            unsafe { libc::preadv2(self.file.as_raw_fd(), &raw const part, 1, -1, libc::RWF_NOWAIT) };
+        match Errno::result(length) {
+            Ok(length) => Ok(Some(length.unsigned_abs())),
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Waits until there is something to read.
-    pub(crate) fn wait(&self) {
-        let mut fds = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
-        // A failure shows in the next read.
-        let _ = poll(&mut fds, PollTimeout::NONE);
     }
 
     /// Writes a frame with its header.

@@ -4,11 +4,14 @@
 //! A request is lines `key=value` that end with an empty one. Beside `get=1` and `set=1` there is `shoal_counters=1`,
 //! and a set may hold `shoal_mtu`. A request is read whole before any of it is done: half a set never happens.
 
+mod state;
+
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use shoal_types::{WireGuardKey, WireGuardSecret};
+
+pub use state::{DeviceState, PeerState, Unanswered};
 
 /// Longest request, bytes: thousands of peers.
 pub const REQUEST_MAX: usize = 4 << 20;
@@ -190,76 +193,6 @@ fn hex(bytes: &[u8; 32]) -> String {
         let _ = write!(text, "{byte:02x}");
     }
     text
-}
-
-/// What `get=1` tells of the device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeviceState {
-    /// The private key.
-    pub private: Option<WireGuardSecret>,
-    /// The port it listens on.
-    pub port: Option<u16>,
-    /// All peers.
-    pub peers: Vec<PeerState>,
-}
-
-/// What `get=1` tells of a peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerState {
-    /// Which one.
-    pub key: WireGuardKey,
-    /// The pre-shared key.
-    pub preshared: Option<WireGuardSecret>,
-    /// Where it was heard from last, or is expected.
-    pub endpoint: Option<SocketAddr>,
-    /// Interval of keepalives, seconds.
-    pub keepalive: Option<u16>,
-    /// When the last handshake was completed, since 1970.
-    pub last_handshake: Option<Duration>,
-    /// Bytes received from it.
-    pub received: u64,
-    /// Bytes sent to it.
-    pub sent: u64,
-    /// Its address in the tunnel.
-    pub address: Option<Ipv4Addr>,
-}
-
-impl DeviceState {
-    /// The answer, without its `errno`.
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        if let Some(private) = &self.private {
-            let _ = writeln!(text, "private_key={}", hex(private.reveal()));
-        }
-        if let Some(port) = self.port {
-            let _ = writeln!(text, "listen_port={port}");
-        }
-        for peer in &self.peers {
-            peer.write(&mut text);
-        }
-        text
-    }
-}
-
-impl PeerState {
-    fn write(&self, text: &mut String) {
-        let _ = writeln!(text, "public_key={}", hex(self.key.bytes()));
-        let preshared = self.preshared.as_ref().map_or([0; 32], |secret| *secret.reveal());
-        let _ = writeln!(text, "preshared_key={}", hex(&preshared));
-        let _ = writeln!(text, "protocol_version=1");
-        if let Some(endpoint) = self.endpoint {
-            let _ = writeln!(text, "endpoint={endpoint}");
-        }
-        let last = self.last_handshake.unwrap_or_default();
-        let _ = writeln!(text, "last_handshake_time_sec={}", last.as_secs());
-        let _ = writeln!(text, "last_handshake_time_nsec={}", last.subsec_nanos());
-        let _ = writeln!(text, "tx_bytes={}", self.sent);
-        let _ = writeln!(text, "rx_bytes={}", self.received);
-        let _ = writeln!(text, "persistent_keepalive_interval={}", self.keepalive.unwrap_or(0));
-        if let Some(address) = self.address {
-            let _ = writeln!(text, "allowed_ip={address}/32");
-        }
-    }
 }
 
 impl Change {

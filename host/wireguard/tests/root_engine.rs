@@ -194,3 +194,35 @@ fn a_peer_that_is_removed_is_out_at_once() {
     assert_eq!(bed.b.count("frames_in"), before);
     assert!(bed.b.count("drop_no_session") > 0);
 }
+
+#[test]
+fn an_engine_ends_when_its_device_is_taken_away() {
+    let mut bed = Bed::connected("took");
+    bed.a.run("ip", &["link", "del", "tap0"]);
+    assert!(!bed.a.wait().success());
+    assert!(!bed.a.socket().exists());
+}
+
+#[test]
+fn new_keys_are_in_force_at_once() {
+    let mut bed = Bed::connected("keys");
+    until("a ping comes back", || bed.a.pings(&bed.b.inner()));
+    // This host's key changes, and nobody was told: nothing passes, in either direction.
+    let old = bed.a.key();
+    bed.a.secret = WireGuardSecret::new([77; 32]);
+    bed.a.set(&Change { private: Some(Some(bed.a.secret.clone())), ..Change::default() });
+    assert!(!bed.b.pings(&bed.a.inner()));
+    // Told, and with a pre-shared key on both sides.
+    let preshared = Some(Some(WireGuardSecret::new([5; 32])));
+    let known = |change: Change| {
+        let peers = change.peers.into_iter().map(|peer| PeerChange { preshared: preshared.clone(), ..peer });
+        Change { peers: peers.collect(), private: None, ..change }
+    };
+    bed.a.set(&known(bed.a.introduction(&bed.b, &bed.b.endpoint())));
+    let mut change = known(bed.b.introduction(&bed.a, &bed.a.endpoint()));
+    change.peers.insert(0, PeerChange { remove: true, ..PeerChange::new(old) });
+    bed.b.set(&change);
+    let told = Instant::now();
+    until("a ping comes back", || bed.b.pings(&bed.a.inner()));
+    assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+}

@@ -11,7 +11,11 @@ mod fabric;
 mod hosts;
 mod seeds;
 mod trust;
+<<<<<<< HEAD
 mod tunnels;
+=======
+mod wireguard;
+>>>>>>> wg-user
 
 /// One parser with what to start from.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +45,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "stored_record", run: hosts::stored_record, seeds: seeds::stored_records },
     Target { name: "stored_state", run: fabric::stored_state, seeds: seeds::stored_states },
     Target { name: "transport_frame", run: hosts::transport_frame, seeds: seeds::transport_frames },
+    Target { name: "tunnel_frames", run: wireguard::tunnel_frames, seeds: wireguard::frames },
     Target { name: "welcome", run: fabric::welcome, seeds: seeds::welcomes },
+    Target { name: "wireguard_control", run: wireguard::wireguard_control, seeds: wireguard::controls },
+>>>>>>> wg-user
 ];
 
 /// Runs the target with this name; for `fuzz/`.

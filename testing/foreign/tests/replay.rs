@@ -73,7 +73,9 @@ replays! {
     stored_record
     stored_state
     transport_frame
+    tunnel_frames
     welcome
+    wireguard_control
 }
 
 #[test]

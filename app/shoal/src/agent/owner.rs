@@ -173,32 +173,43 @@ impl Agent {
                     self.audit().await;
                     self.look_at_tunnels().await;
                 }
-                _ = tunnels.tick() => {
-                    if self.fabric.tunnels().is_unsettled(self.parts.clock.now()) {
-                        self.look_at_tunnels().await;
-                    }
-                }
+                _ = tunnels.tick() => self.look_at_unsettled_tunnels().await,
                 _ = survey.tick() => {
                     self.survey().await;
-                    if self.engine.is_some() {
-                        let _ = self.parts.engine.send(EngineRequest::Names);
-                    }
+                    self.ask_for_names();
                 }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
-            self.settle_owed().await;
-            if self.plan_changed {
-                self.project_all().await;
-            }
-            self.answer_waiting();
-            self.try_held().await;
-            self.try_deletes().await;
+            self.follow_up().await;
         }
         self.parts.transport.shutdown().await;
         match self.stop {
             Some(sentence) => Err(anyhow::anyhow!(sentence)),
             None => Ok(()),
+        }
+    }
+
+    /// What is left to do once something was decided.
+    async fn follow_up(&mut self) {
+        self.settle_owed().await;
+        if self.plan_changed {
+            self.project_all().await;
+        }
+        self.answer_waiting();
+        self.try_held().await;
+        self.try_deletes().await;
+    }
+
+    async fn look_at_unsettled_tunnels(&mut self) {
+        if self.fabric.tunnels().is_unsettled(self.parts.clock.now()) {
+            self.look_at_tunnels().await;
+        }
+    }
+
+    fn ask_for_names(&self) {
+        if self.engine.is_some() {
+            let _ = self.parts.engine.send(EngineRequest::Names);
         }
     }
 

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use std::time::Duration;
+
 use super::*;
 
 fn key(byte: u8) -> String {
@@ -79,6 +81,16 @@ fn a_get_tells_what_wg_shows() {
         key(0)
     );
     assert_eq!(state.text(), expected);
+    assert_eq!(DeviceState::parse(&format!("{expected}errno=0\n\n")), Ok(state));
+}
+
+#[test]
+fn an_answer_that_says_nothing_is_an_error() {
+    assert_eq!(DeviceState::parse("errno=71\n\n"), Err(Unanswered::Refused(71)));
+    assert_eq!(DeviceState::parse("listen_port=7375\n"), Err(Unanswered::Malformed), "it is cut short");
+    assert_eq!(DeviceState::parse("listen_port=x\nerrno=0\n"), Err(Unanswered::Malformed));
+    let empty = DeviceState { private: None, port: None, peers: Vec::new() };
+    assert_eq!(DeviceState::parse("fwmark=0\nerrno=0\n\n"), Ok(empty));
 }
 
 proptest! {
@@ -99,5 +111,6 @@ proptest! {
     #[test]
     fn any_text_is_read_without_harm(text in "(set=1\n|get=1\n)?([a-z_]{0,12}=?[0-9a-f:./]{0,70}\n){0,5}") {
         let _ = parse(&text);
+        let _ = DeviceState::parse(&text);
     }
 }

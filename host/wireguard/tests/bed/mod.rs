@@ -1,7 +1,8 @@
 //! Two hosts, each a network namespace, with engines on an underlay of their own.
 //!
 //! ```text
-//!   NAMEa: tap0 10.9.0.1 -- engine 240.0.0.1 -- u0 192.0.2.1 ===== u0 192.0.2.2 -- engine 240.0.0.2 -- tap0 10.9.0.2 :NAMEb
+//!   host a                                                                        host b
+//!   tap0 10.9.0.1 - engine 240.0.0.1 - u0 192.0.2.1 === u0 192.0.2.2 - engine 240.0.0.2 - tap0 10.9.0.2
 //! ```
 //!
 //! In place of the programs, a static neighbour gives a frame the other end's tunnel address, the device's own hardware
@@ -12,7 +13,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -187,6 +188,11 @@ impl Host {
         engine.wait().unwrap()
     }
 
+    /// Waits until the engine has ended.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        self.engine.take().unwrap().wait().unwrap()
+    }
+
     pub fn pid(&self) -> u32 {
         self.engine.as_ref().unwrap().id()
     }
@@ -246,12 +252,7 @@ impl Host {
 
 /// Asks a control socket.
 pub fn ask(socket: &Path, request: &str) -> String {
-    let mut stream = UnixStream::connect(socket).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    stream.shutdown(Shutdown::Write).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    shoal_wireguard::ask(socket, request, Duration::from_secs(5)).unwrap()
 }
 
 /// Sends bytes over TCP and checks that they arrive as they were.

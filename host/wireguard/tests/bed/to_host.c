@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
 /* Stands in for the program at the device: frames from it are for this host, whatever hardware address they have. */
 
 static long (*const change_type)(void *packet, unsigned int type) = (void *)32;
