@@ -121,9 +121,9 @@ pub struct Peer {
 /// What the kernel has. The same shape as a plan, plus what no plan would ever hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// What is there, in the plan's own terms. A link or tunnel is listed only if it is whole: settings in place, up, its
-    /// program attached; one that is not is in `broken`. The peers of a broken tunnel are listed as far as they can be
-    /// read.
+    /// What is there, in the plan's own terms. A link or tunnel is listed only if it is whole: settings in place, up,
+    /// its program attached; one that is not is in `broken`. The peers of a broken tunnel are listed as far as they
+    /// can be read.
     pub plan: HostPlan,
     /// Links and tunnels of ours that are not as any plan would have them, with what is wrong in a few words.
     pub broken: BTreeMap<LinkName, String>,

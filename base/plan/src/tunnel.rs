@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::Serialize;
 use shoal_types::WireGuardSecret;
 
-/// UDP port of VXLAN inside an encrypted tunnel, the one assigned by IANA. Nothing else listens there, so it need not be
-/// chosen.
+/// UDP port of VXLAN inside an encrypted tunnel, the one assigned by IANA. Nothing else listens there, so it need not
+/// be chosen.
 pub const INNER_VXLAN_PORT: u16 = 4789;
 
 /// A device of the host into which programs redirect packets for other hosts.

@@ -198,8 +198,8 @@ pub struct TunnelFact {
     pub preshared: bool,
 }
 
-/// The fabric's secret. All members know it and nobody else does, so it proves nothing between members; it keeps what was
-/// recorded on the underlay closed to whoever may one day break the key exchange of the tunnels.
+/// The fabric's secret. All members know it and nobody else does, so it proves nothing between members; it keeps what
+/// was recorded on the underlay closed to whoever may one day break the key exchange of the tunnels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretFact {
     /// 32 bytes, the same from whichever host they come.

@@ -16,8 +16,8 @@ use crate::view::{EndpointView, HostView, NetworkView, ProbeView, View, link_nam
 /// | VXLAN: IP, UDP 8, VXLAN 8, inner Ethernet 14 | 20+30 = 50 | 40+30 = 70 |
 /// | WireGuard: IP, UDP 8, header 16, tag 16      | 20+40 = 60 | 40+40 = 80 |
 ///
-/// Encrypted, VXLAN runs over IPv4 inside WireGuard whatever the underlay speaks, so the most is 50 + 80 = 130. In clear
-/// a packet needs 50 or 70; the room is kept all the same. 1500 leaves 1370.
+/// Encrypted, VXLAN runs over IPv4 inside WireGuard whatever the underlay speaks, so the most is 50 + 80 = 130. In
+/// clear a packet needs 50 or 70; the room is kept all the same. 1500 leaves 1370.
 pub const OVERHEAD: u16 = 130;
 
 /// The part of [`OVERHEAD`] that lies inside WireGuard.

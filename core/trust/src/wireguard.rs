@@ -1,5 +1,5 @@
-//! Keys of encrypted tunnels. They prove nothing about who belongs: a host says in a fact, which it signs, which ones are
-//! its own.
+//! Keys of encrypted tunnels. They prove nothing about who belongs: a host says in a fact, which it signs, which ones
+//! are its own.
 
 use aws_lc_rs::agreement::{PrivateKey, X25519};
 use aws_lc_rs::hmac;

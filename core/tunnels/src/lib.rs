@@ -1,9 +1,9 @@
 //! Encrypted tunnels: this host's keys and when they change, and where the other hosts' ends are.
 //!
 //! An *end* is a key pair with a device, a UDP port and an address in the tunnel of its own. A key is never changed in
-//! place: a new end is made beside the old one, every live host shakes hands with it, then it serves, and a minute later
-//! the old one goes. At each moment both hosts of a pair hold session keys for whatever is under way, so a change of keys
-//! (or of the process that encrypts) costs no packet.
+//! place: a new end is made beside the old one, every live host shakes hands with it, then it serves, and a minute
+//! later the old one goes. At each moment both hosts of a pair hold session keys for whatever is under way, so a
+//! change of keys (or of the process that encrypts) costs no packet.
 //!
 //! ```text
 //!                 hosts that reach the old end         LINGER
@@ -179,7 +179,8 @@ impl Tunnels {
         self.contacts.retain(|(_, other, _), _| *other != host);
     }
 
-    /// What was read of this host's tunnels, by own generation and the other end's key. Returns whether the plan may have changed.
+    /// What was read of this host's tunnels, by own generation and the other end's key. Returns whether the plan may
+    /// have changed.
     pub fn observe(&mut self, statuses: &BTreeMap<(u32, WireGuardKey), Status>, now: Moment) -> bool {
         let mut changed = false;
         let ends: Vec<_> =

@@ -82,8 +82,8 @@ impl Tunnels {
             .then_some(KEEPALIVE_NEW)
     }
 
-    /// What was last read of the tunnel between the serving ends of this host and another; the handshake's age is that of
-    /// now.
+    /// What was last read of the tunnel between the serving ends of this host and another; the handshake's age is that
+    /// of now.
     pub fn status(&self, host: HostId, now: Moment) -> Option<Status> {
         let theirs = self.of(host).into_iter().find(|end| end.serving)?;
         let contact = self.contact(self.serving()?.generation, host, theirs.generation)?;

@@ -11,11 +11,8 @@ mod fabric;
 mod hosts;
 mod seeds;
 mod trust;
-<<<<<<< HEAD
 mod tunnels;
-=======
 mod wireguard;
->>>>>>> wg-user
 
 /// One parser with what to start from.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +45,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "tunnel_frames", run: wireguard::tunnel_frames, seeds: wireguard::frames },
     Target { name: "welcome", run: fabric::welcome, seeds: seeds::welcomes },
     Target { name: "wireguard_control", run: wireguard::wireguard_control, seeds: wireguard::controls },
->>>>>>> wg-user
 ];
 
 /// Runs the target with this name; for `fuzz/`.

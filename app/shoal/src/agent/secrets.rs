@@ -42,8 +42,8 @@ pub(crate) fn new_root() -> anyhow::Result<(FabricRoot, Write)> {
     Ok((FabricRoot::from_seed(seed), Write { key: ROOT_KEY.to_vec(), value: Some(seed.to_vec()) }))
 }
 
-/// Draws a pair of WireGuard keys. The private half is clamped (RFC 7748, section 5), as whoever keeps it would do: what
-/// is read back equals what was set.
+/// Draws a pair of WireGuard keys. The private half is clamped (RFC 7748, section 5), as whoever keeps it would do:
+/// what is read back equals what was set.
 pub(crate) fn tunnel_keys() -> anyhow::Result<KeyPair> {
     let mut secret: [u8; 32] = random()?;
     secret[0] &= 0b1111_1000;
