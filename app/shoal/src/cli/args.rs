@@ -75,6 +75,8 @@ pub(crate) enum Typed {
     Addresses(List),
     /// Compare kernel, Docker and facts; exits with 1 if they differ
     Doctor(List),
+    /// Print everything that is counted or measured, for a scraper (OpenMetrics)
+    Metrics,
     /// Print the version of this program and of the running agent
     Version(List),
     /// Print completions for a shell

@@ -19,6 +19,7 @@ mod hosts;
 mod init;
 mod join;
 mod leave;
+mod metrics;
 mod network;
 mod parse;
 mod rotate_key;
@@ -87,6 +88,7 @@ async fn ask(typed: Typed, global: &Global, output: &Output) -> Result<Exit, Com
         Typed::Join(args) => join::run(args, &mut session).await,
         Typed::Leave => leave::run(&mut session).await,
         Typed::Forget { host } => forget::run(host, &mut session).await,
+        Typed::Metrics => metrics::run(&mut session).await,
         Typed::RotateKey => rotate_key::run(&mut session).await,
         Typed::Status(list) => status::run(list.output, &mut session).await,
         Typed::Hosts(list) => hosts::run(list.output, &mut session).await,

@@ -53,6 +53,11 @@ fn networks() {
 }
 
 #[test]
+fn metrics() {
+    golden("metrics", Mood::Fabric, &["metrics"]);
+}
+
+#[test]
 fn endpoints() {
     golden("endpoints", Mood::Fabric, &["endpoints", "endpoints -o json"]);
 }
