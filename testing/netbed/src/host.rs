@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::capture::{Output, Running, run};
 use crate::remains::{self, BedName};
+use crate::watch::marker_hex;
 
 /// How long a command may take unless said otherwise.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -169,14 +170,16 @@ impl Host {
         crate::eventually(
             &format!("{container} on {} to reach {target}", self.name()),
             Duration::from_secs(5),
-            || self.exec(container, &["ping", "-c1", "-W1", target])?.ok(),
+            || self.exec(container, &["ping", "-c1", "-W1", "-p", &marker_hex(), target])?.ok(),
         )
         .map(drop)
     }
 
     /// Asserts that none of three pings from a container is answered.
     pub fn ping_fails(&self, container: &str, target: &str) -> Result<()> {
-        self.exec(container, &["ping", "-c3", "-i0.2", "-W1", target])?.refused().map(drop)
+        self.exec(container, &["ping", "-c3", "-i0.2", "-W1", "-p", &marker_hex(), target])?
+            .refused()
+            .map(drop)
     }
 
     /// The first IPv4 and the global IPv6 address of a container in a network; empty text if it has none.

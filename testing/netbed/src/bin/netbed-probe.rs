@@ -60,7 +60,25 @@ impl Pattern {
             self.0 ^= self.0 << 17;
             word.copy_from_slice(&self.0.to_le_bytes());
         }
+        for piece in piece.chunks_exact_mut(512) {
+            mark(&mut piece[..MARKED]);
+        }
     }
+}
+
+/// Bytes of the marker in every message, and in every 512 bytes of a transfer: whoever reads along finds it.
+const MARKED: usize = 64;
+
+fn mark(bytes: &mut [u8]) {
+    bytes.iter_mut().zip(shoal_netbed::MARKER.iter().cycle()).for_each(|(byte, mark)| *byte = *mark);
+}
+
+/// A numbered message: the number, and the marker.
+fn message(number: u64) -> [u8; 8 + MARKED] {
+    let mut message = [0; 8 + MARKED];
+    message[..8].copy_from_slice(&number.to_le_bytes());
+    mark(&mut message[8..]);
+    message
 }
 
 /// Bytes handled at once; transfers are whole multiples.
@@ -136,10 +154,11 @@ fn steady(target: SocketAddr, count: u64, pause: Duration) -> Outcome {
     answers.set_read_timeout(Some(Duration::from_secs(2)))?;
     let counter = std::thread::spawn(move || {
         let mut seen = vec![false; usize::try_from(count).unwrap_or(0)];
-        let mut number = [0; 8];
-        while let Ok(8) = answers.recv(&mut number) {
-            if let Some(slot) =
-                usize::try_from(u64::from_le_bytes(number)).ok().and_then(|at| seen.get_mut(at))
+        let mut back = [0; 2048];
+        while let Ok(length) = answers.recv(&mut back) {
+            let Some(number) = back.first_chunk().map(|number| u64::from_le_bytes(*number)) else { break };
+            if length == 8 + MARKED
+                && let Some(slot) = usize::try_from(number).ok().and_then(|at| seen.get_mut(at))
             {
                 *slot = true;
             }
@@ -153,7 +172,7 @@ fn steady(target: SocketAddr, count: u64, pause: Duration) -> Outcome {
     for number in 0..count {
         wait_until(started, pause * u32::try_from(number)?);
         // ECONNREFUSED of an earlier datagram shows here: it is counted as lost by its number.
-        let _ = socket.send(&number.to_le_bytes());
+        let _ = socket.send(&message(number));
     }
     let seen = counter.join().map_err(|_| "the counting thread panicked")?;
     let missing: Vec<_> =
@@ -173,10 +192,10 @@ fn hold(target: SocketAddr, count: u64, pause: Duration) -> Outcome {
     for number in 0..count {
         wait_until(started, pause * u32::try_from(number)?);
         let asked = clock();
-        peer.write_all(&number.to_le_bytes())?;
-        let mut back = [0; 8];
+        peer.write_all(&message(number))?;
+        let mut back = [0; 8 + MARKED];
         peer.read_exact(&mut back)?;
-        if back != number.to_le_bytes() {
+        if back != message(number) {
             return Err(format!("message {number} came back as another").into());
         }
         longest = longest.max(asked.elapsed());
