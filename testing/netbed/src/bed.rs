@@ -300,7 +300,8 @@ impl Builder {
 
     fn lay_host(&self, bed: &Bed, number: usize, hostname: &str) -> Result<Host> {
         let folder = bed.folder.join(hostname);
-        let holder = hold(&bed.name, &folder, &["--net", "--mount", "--uts"], &host_script(hostname))?;
+        let holder =
+            hold(&bed.name, &folder, &["--net", "--mount", "--uts"], &host_script(&bed.name, hostname))?;
         let place = Place { bed: bed.name.clone(), folder, name: hostname.to_owned(), number };
         let host = Host::new(place, holder);
         let (port, pid, mtu) = (host.port(), host.pid(), self.mtu);
@@ -333,10 +334,12 @@ impl Builder {
 
 /// Mounts of a host. `/run/netbed` is for the bed's own files. The two folders on the machine's disk are mount points
 /// only and stay empty.
-fn host_script(hostname: &str) -> String {
+///
+/// The first mount's source is the bed's name: a process that was given an empty environment is known by it.
+fn host_script(bed: &BedName, hostname: &str) -> String {
     format!(
         "hostname {hostname}\n\
-         mount -t tmpfs -o mode=755 netbed /run\n\
+         mount -t tmpfs -o mode=755 {bed} /run\n\
          mkdir -p /run/lock /run/netbed /var/lib/shoal /etc/shoal\n\
          mount -t tmpfs -o mode=700 netbed /var/lib/shoal\n\
          mount -t tmpfs -o mode=755 netbed /etc/shoal\n\

@@ -212,27 +212,30 @@ impl Udp<'_> {
 
 /// Whether a payload is one message of WireGuard or, before it is segmented, several data messages of equal length and
 /// one that may be shorter (<https://www.wireguard.com/protocol/>). Each segment must begin like the first: type, zeros,
-/// receiver.
+/// receiver. A message need not be a multiple of 16 bytes long: padding ends at the tunnel's MTU.
 fn is_wireguard(udp: &Udp<'_>) -> bool {
     let bytes = udp.payload;
     match bytes.get(..4) {
         Some([1, 0, 0, 0]) => bytes.len() == 148,
         Some([2, 0, 0, 0]) => bytes.len() == 92,
         Some([3, 0, 0, 0]) => bytes.len() == 64,
-        Some([4, 0, 0, 0]) => {
-            let Some(head) = bytes.get(..8) else { return false };
-            let next = (32..bytes.len()).step_by(16).find(|at| bytes[*at..].starts_with(head));
-            bytes
-                .chunks(next.unwrap_or(bytes.len()))
-                .all(|message| message.starts_with(head) && message.len() >= 32 && message.len() % 16 == 0)
-                && (next.is_some() || bytes.len() <= LONE_MAX)
-        }
+        Some([4, 0, 0, 0]) => is_data(bytes),
         _ => false,
     }
 }
 
+/// Header and tag of a data message, bytes: the shortest there is.
+const DATA_MIN: usize = 32;
+
 /// The longest message that may stand alone: one that fills a jumbo frame.
 const LONE_MAX: usize = 9000;
+
+fn is_data(bytes: &[u8]) -> bool {
+    let Some(head) = bytes.get(..8) else { return false };
+    let next = bytes.get(DATA_MIN..).and_then(|rest| rest.windows(8).position(|window| window == head));
+    let each = next.map_or(bytes.len(), |at| DATA_MIN + at);
+    each <= LONE_MAX && bytes.chunks(each).all(|it| it.starts_with(head) && it.len() >= DATA_MIN)
+}
 
 fn word(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))

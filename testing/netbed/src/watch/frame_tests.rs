@@ -43,7 +43,9 @@ fn messages_of_wireguard_are_known_by_type_and_length() {
     }
     assert_eq!(at(&data(32, 1)), Kind::Known("WireGuard"));
     assert_eq!(at(&[data(1456, 1), data(1456, 2), data(48, 3)].concat()), Kind::Known("WireGuard"));
-    assert!(matches!(at(&[data(1456, 1), vec![7; 1456]].concat()[..1457]), Kind::Unknown(_)));
+    assert_eq!(at(&data(1452, 1)), Kind::Known("WireGuard"), "padding ends at the MTU");
+    assert!(matches!(at(&data(31, 1)), Kind::Unknown(_)));
+    assert!(matches!(at(&data(20_000, 1)), Kind::Unknown(_)), "too long to be one message");
     assert!(matches!(at(&[data(1456, 1), data(1456, 2), vec![7; 1456]].concat()), Kind::Unknown(_)));
     assert!(matches!(at(&[8, 0, 0, 0, 0, 0, 5, 0]), Kind::Unknown(_)), "VXLAN at WireGuard's port");
 }
