@@ -28,6 +28,7 @@ mod watch;
 
 pub use bed::{Bed, Builder, RECEIVE_BUFFER, verdict};
 pub use capture::{Output, Running};
+pub use daemons::shoal_binary;
 pub use host::Host;
 pub use images::{Image, Packer, probe_image, probe_path, tools_image};
 pub use poll::{eventually, eventually_ok};

@@ -5,10 +5,14 @@
 use std::env::args;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, setsockopt, socket,
+    sockopt,
+};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -18,7 +22,8 @@ const USAGE: &str = "usage:
   netbed-probe echo PORT                   answer every datagram and every byte of every connection
   netbed-probe steady ADDRESS:PORT COUNT MICROSECONDS   numbered datagrams, counted when they come back
   netbed-probe hold ADDRESS:PORT COUNT MICROSECONDS     numbered messages on one connection, each awaited
-  netbed-probe vxlan ADDRESS:PORT VNI SOURCE TARGET COUNT   forged tunnel packets with an IPv4 ping inside";
+  netbed-probe vxlan ADDRESS:PORT VNI SOURCE TARGET COUNT   forged tunnel packets with an IPv4 ping inside
+  netbed-probe raw FROM ADDRESS:PORT VNI SOURCE TARGET COUNT    the same through a raw socket, from another's address";
 
 fn main() -> ExitCode {
     let words: Vec<String> = args().skip(1).collect();
@@ -41,6 +46,10 @@ fn answer(words: &[&str]) -> Outcome {
         ["vxlan", target, vni, source, inner, count] => {
             let packet = forged(vni.parse()?, source.parse()?, inner.parse()?);
             send_forged(target.parse()?, &packet, count.parse()?)
+        }
+        ["raw", from, target, vni, source, inner, count] => {
+            let packet = forged(vni.parse()?, source.parse()?, inner.parse()?);
+            send_raw(from.parse()?, target.parse()?, &packet, count.parse()?)
         }
         _ => Err(USAGE.into()),
     }
@@ -238,6 +247,25 @@ fn send_forged(target: SocketAddr, packet: &[u8], count: u64) -> Outcome {
     for _ in 0..count {
         // A closed port answers with an error to the next send; the count of what was sent does not change.
         let _ = socket.send_to(packet, target);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    println!("sent {count}");
+    Ok(())
+}
+
+/// UDP between two ports of one number, the IPv4 header made here (raw(7), IPPROTO_RAW).
+fn send_raw(from: std::net::Ipv4Addr, target: std::net::SocketAddrV4, payload: &[u8], count: u64) -> Outcome {
+    let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw)?;
+    let length = |headers: usize| u16::try_from(headers + payload.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let (all, port) = (length(28), target.port().to_be_bytes());
+    let mut packet = vec![0x45, 0, all[0], all[1], 0, 1, 0, 0, 64, 17, 0, 0];
+    packet.extend([from.octets(), target.ip().octets()].concat());
+    packet = with_checksum(packet, 10);
+    packet.extend([port, port, length(8), [0, 0]].concat());
+    packet.extend(payload);
+    for _ in 0..count {
+        // What the kernel refuses did not get out, which is as good.
+        let _ = sendto(raw.as_raw_fd(), &packet, &SockaddrIn::from(target), MsgFlags::empty());
         std::thread::sleep(Duration::from_millis(1));
     }
     println!("sent {count}");
