@@ -39,7 +39,7 @@ impl Fabric {
 
     /// Hosts whose agents run and have not joined. The agent is there before dockerd, as the units order it.
     pub fn unjoined(bed: Builder, features: Features) -> Result<Self> {
-        let fabric = Self { bed: bed.without_dockerd().build()?, features, image: probe_image()? };
+        let fabric = Self { bed: bed.without_dockerd().watched().build()?, features, image: probe_image()? };
         fabric.bed.on_each(|host| {
             fabric.start_agent(host)?;
             host.start_dockerd()?;
@@ -166,6 +166,19 @@ impl Fabric {
         let word = taker.finish(Duration::from_secs(10))?.ok()?;
         ensure!(word.contains("each as it was sent"), "{word}");
         Ok(())
+    }
+
+    /// A network's VXLAN id.
+    pub fn vni(&self, network: &str) -> Result<u32> {
+        let networks = self.host(1).shoal_json("network list")?;
+        let found = networks.as_array().into_iter().flatten().find(|it| it["name"] == network);
+        let vni = found.and_then(|it| it["vni"].as_u64());
+        Ok(u32::try_from(vni.with_context(|| format!("no VXLAN id of {network}: {networks}"))?)?)
+    }
+
+    /// What a host has dropped at its tunnels for one reason.
+    pub fn tunnel_drops(&self, host: usize, reason: &str) -> Result<u64> {
+        Ok(self.host(host).shoal_json("endpoints")?["tunnel_drops"][reason].as_u64().unwrap_or(0))
     }
 
     /// What a host counts as dropped for a container's link, by reason.

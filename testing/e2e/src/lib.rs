@@ -14,15 +14,26 @@ pub use features::Features;
 /// Bytes.
 pub const MEBIBYTE: u64 = 1 << 20;
 
+/// The outcome of a scenario, joined with what was seen on the underlay while it ran.
+///
+/// # Errors
+/// The scenario's own error, or what must not have been on the underlay, or both.
+pub fn judged(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
+    match (outcome, shoal_netbed::verdict()) {
+        (Err(error), Err(seen)) => Err(error.context(seen.to_string())),
+        (outcome, seen) => outcome.and(seen),
+    }
+}
+
 /// Makes two tests of every scenario named: with the optional kernel features, and without.
 #[macro_export]
 macro_rules! scenarios {
     ($($scenario:ident),* $(,)?) => {
         mod with_all_features {
-            $(#[test] fn $scenario() -> anyhow::Result<()> { super::$scenario($crate::Features::On) })*
+            $(#[test] fn $scenario() -> anyhow::Result<()> { let outcome = super::$scenario($crate::Features::On); $crate::judged(outcome) })*
         }
         mod without_optional_features {
-            $(#[test] fn $scenario() -> anyhow::Result<()> { super::$scenario($crate::Features::Off) })*
+            $(#[test] fn $scenario() -> anyhow::Result<()> { let outcome = super::$scenario($crate::Features::Off); $crate::judged(outcome) })*
         }
     };
 }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use shoal_e2e::{Features, scenarios};
-use shoal_netbed::{Bed, Host, Image, eventually, probe_image};
+use shoal_netbed::{Allow, Bed, Host, Image, eventually, probe_image};
 
 scenarios! {
     a_fabric_whose_places_and_ports_are_all_unusual_works,
@@ -28,7 +28,10 @@ const WAYS: [&str; 3] = ["flag", "environment", "file"];
 
 /// Over three hosts each setting is set in each of the three ways.
 fn a_fabric_whose_places_and_ports_are_all_unusual_works(features: Features) -> Result<()> {
-    let bed = Bed::builder(3).build()?;
+    let bed = Bed::builder(3).watched().build()?;
+    for allow in [Allow::Quic(17373), Allow::WireGuard(17375), Allow::WireGuard(17376)] {
+        bed.allow(allow);
+    }
     let image = probe_image()?;
     bed.on_each(|host| furnish(host, &image, features))?;
     for host in bed.hosts() {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use shoal_e2e::{Fabric, Features, scenarios};
-use shoal_netbed::{Bed, Host, eventually, eventually_ok};
+use shoal_netbed::{Allow, Bed, Host, eventually, eventually_ok};
 
 scenarios! {
     a_forged_source_address_is_dropped_and_counted,
     tunnel_packets_from_outside_the_fabric_are_dropped_and_counted,
+    a_container_cannot_forge_its_way_into_an_encrypted_network,
     a_join_with_a_stale_wrong_or_foreign_token_is_refused_in_a_sentence_on_both_sides,
     a_peer_with_a_foreign_certificate_is_refused_and_counted,
     a_forgotten_host_is_refused,
@@ -46,30 +47,95 @@ fn forged(fabric: &Fabric) -> Result<u64> {
     Ok(fabric.drops(1, "liar")?["forged-source"].as_u64().unwrap_or(0))
 }
 
+/// A host that is no member forges VXLAN to a host that has a network in clear and an encrypted one.
 fn tunnel_packets_from_outside_the_fabric_are_dropped_and_counted(features: Features) -> Result<()> {
     let fabric = Fabric::on(Bed::builder(2).outsiders(1), features)?;
     fabric.network("shop", "--subnet 10.97.0.0/24")?;
-    fabric.run(1, "here", "shop", "--ip 10.97.0.10")?;
-    fabric.run(2, "there", "shop", "--ip 10.97.0.20")?;
+    fabric.network("open", "--subnet 10.98.0.0/24 --plaintext")?;
+    let (shop, open) = (fabric.vni("shop")?, fabric.vni("open")?);
+    fabric.bed().allow(Allow::Clear { vni: open });
+    for (host, name, network, address) in [
+        (1, "here", "shop", "10.97.0.10"),
+        (2, "there", "shop", "10.97.0.20"),
+        (1, "near", "open", "10.98.0.10"),
+        (2, "far", "open", "10.98.0.20"),
+    ] {
+        fabric.run(host, name, network, &format!("--ip {address}"))?;
+    }
     fabric.host(1).ping("here", "10.97.0.20")?;
-    let networks = fabric.host(1).shoal_json("network list")?;
-    let vni = networks[0]["vni"].as_u64().context("a network has a VXLAN id")?.to_string();
+    fabric.host(1).ping("near", "10.98.0.20")?;
     let (host, outsider) = (fabric.host(1), fabric.bed().outsider(1));
-    let tunnel_drops = || -> Result<u64> {
-        Ok(host.shoal_json("endpoints")?["tunnel_drops"]["foreign-host"].as_u64().unwrap_or(0))
-    };
-    let heard = || host.exec("here", &["cat", "/sys/class/net/eth0/statistics/rx_packets"])?.ok();
-    let (dropped, received) = (tunnel_drops()?, heard()?);
+    let heard = |name: &str| host.exec(name, &["cat", "/sys/class/net/eth0/statistics/rx_packets"])?.ok();
+    let before = (heard("here")?, heard("near")?);
+    let dropped = fabric.tunnel_drops(1, "foreign-host")?;
     let probe = shoal_netbed::probe_path()?;
-    let target = format!("{}:7374", host.address());
-    outsider.run(&[&probe, "vxlan", &target, &vni, "10.97.0.20", "10.97.0.10", "100"])?.ok()?;
+    fabric.bed().allow(Allow::Udp {
+        from: outsider.address().parse()?,
+        to: host.address().parse()?,
+        port: 7375,
+        marked: false,
+    });
+    fabric.bed().allow(Allow::Clear { vni: shop });
+    // What a host of the fabric would send, at the port of networks in clear and at WireGuard's.
+    for (port, vni, source, target) in [
+        ("7374", shop, "10.97.0.20", "10.97.0.10"),
+        ("7374", open, "10.98.0.20", "10.98.0.10"),
+        ("7375", shop, "10.97.0.20", "10.97.0.10"),
+    ] {
+        let to = format!("{}:{port}", host.address());
+        outsider.run(&[&probe, "vxlan", &to, &vni.to_string(), source, target, "50"])?.ok()?;
+    }
     eventually("a hundred drops to be counted", Duration::from_secs(10), || {
-        let now = tunnel_drops()?;
+        let now = fabric.tunnel_drops(1, "foreign-host")?;
         ensure!(now >= dropped + 100, "{now} now, {dropped} before");
         Ok(())
     })?;
-    ensure!(heard()? == received, "a forged packet reached the container");
+    ensure!((heard("here")?, heard("near")?) == before, "a forged packet reached a container");
+    let (frames, marked) = fabric.bed().seen()?.of(&Allow::Clear { vni: shop });
+    ensure!(
+        frames == 50 && marked == 0,
+        "{frames} frames of the encrypted network, all but 50 not the outsider's"
+    );
     Ok(())
+}
+
+/// A container's packets to other hosts leave through Docker's gateway bridge in its host's name, and it may open raw
+/// sockets: what it forges so comes from an address that is a peer's.
+fn a_container_cannot_forge_its_way_into_an_encrypted_network(features: Features) -> Result<()> {
+    let fabric = Fabric::new(2, features)?;
+    fabric.network("shop", "--subnet 10.97.0.0/24")?;
+    fabric.network("open", "--subnet 10.98.0.0/24 --plaintext")?;
+    let (shop, open) = (fabric.vni("shop")?, fabric.vni("open")?);
+    let (one, two) = (fabric.host(1), fabric.host(2));
+    let underlay = (one.address().parse()?, two.address().parse()?);
+    fabric.run(1, "liar", "open", "--ip 10.98.0.10")?;
+    fabric.run(1, "here", "shop", "--ip 10.97.0.10")?;
+    fabric.run(2, "there", "shop", "--ip 10.97.0.20")?;
+    fabric.bed().allow(Allow::Clear { vni: open });
+    one.ping("here", "10.97.0.20")?;
+    let heard = || two.exec("there", &["cat", "/sys/class/net/eth0/statistics/rx_packets"])?.ok();
+    let (before, dropped) = (heard()?, fabric.tunnel_drops(2, "came-in-clear")?);
+    for port in [7374, 7375] {
+        fabric.bed().allow(Allow::Udp { from: underlay.0, to: underlay.1, port, marked: false });
+        let to = format!("{}:{port}", two.address());
+        let forge = |words: &[&str]| {
+            let inside = [&shop.to_string(), "10.97.0.10", "10.97.0.20", "50"];
+            one.exec("liar", &[&["netbed-probe"], words, &inside[..]].concat())?.ok()
+        };
+        forge(&["vxlan", &to])?;
+        // In its host's name, and in its neighbour's in the network.
+        for from in [one.address(), "10.97.0.10".to_owned()] {
+            forge(&["raw", &from, &to])?;
+        }
+    }
+    eventually("what came in clear to be counted", Duration::from_secs(10), || {
+        let now = fabric.tunnel_drops(2, "came-in-clear")?;
+        ensure!(now >= dropped + 50, "{now} now, {dropped} before: {}", two.shoal("endpoints -o json")?);
+        Ok(())
+    })?;
+    eprintln!("came in clear: {}", fabric.tunnel_drops(2, "came-in-clear")? - dropped);
+    ensure!(heard()? == before, "a forged packet reached the container");
+    one.ping("here", "10.97.0.20")
 }
 
 /// The wall clock, seconds.
@@ -141,6 +207,7 @@ fn a_peer_with_a_foreign_certificate_is_refused_and_counted(features: Features) 
     two.sh(&format!("ip address del {}/24 dev eth0", two.address()))?;
     foreign.sh(&format!("ip address add {}/24 dev eth0", two.address()))?;
     one.sh("ip neigh flush dev eth0")?;
+    fabric.bed().allow(Allow::Pings(one.address().parse()?, two.address().parse()?));
     one.run(&["ping", "-c1", "-W2", &two.address()])?.ok()?;
     // Whoever hears the other's certificate first refuses it; both say so.
     eventually("the foreign certificate to be refused on both sides", Duration::from_secs(60), || {
@@ -164,7 +231,21 @@ fn a_forgotten_host_is_refused(features: Features) -> Result<()> {
     }
     let (here, there) = (fabric.v4(1, "here", "shop")?, fabric.v4(3, "there", "shop")?);
     fabric.host(1).ping("here", &there)?;
+    let keys = |host: &Host| -> Result<usize> {
+        let answer = host.ask_socket("/run/shoal/shoal0.sock", "get=1\n\n")?;
+        Ok(answer.lines().filter(|line| line.starts_with("public_key=")).count())
+    };
+    for host in fabric.bed().hosts() {
+        ensure!(keys(host)? == 2, "{} does not know the keys of the others", host.name());
+    }
     fabric.host(1).shoal("forget h3")?;
+    for number in [1, 2] {
+        eventually("the forgotten host's key to be gone", Duration::from_secs(1), || {
+            let left = keys(fabric.host(number))?;
+            ensure!(left == 1, "h{number} knows {left} keys");
+            Ok(())
+        })?;
+    }
     eventually("the forgotten host's containers to be out of reach", Duration::from_secs(20), || {
         fabric.host(3).ping_fails("there", &here)?;
         fabric.host(1).ping_fails("here", &there)

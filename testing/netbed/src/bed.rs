@@ -13,6 +13,7 @@ use crate::capture::run;
 use crate::host::{Host, Place};
 use crate::poll::eventually_ok;
 use crate::remains::{self, BedName};
+use crate::watch::{Allow, Seen, Watch};
 
 /// What a socket may ask for as its receive buffer on a bed, bytes; `netbed-probe` does. Room for thousands of packets.
 pub const RECEIVE_BUFFER: usize = 4 << 20;
@@ -23,6 +24,7 @@ pub struct Bed {
     name: BedName,
     folder: PathBuf,
     switch: Child,
+    watch: Option<Watch>,
     hosts: Vec<Host>,
     outsiders: Vec<Host>,
     kept: bool,
@@ -38,6 +40,7 @@ pub struct Builder {
     routes: Vec<(usize, String)>,
     dockerd: bool,
     quiet: bool,
+    watched: bool,
 }
 
 impl Bed {
@@ -48,7 +51,15 @@ impl Bed {
 
     /// Begins to describe a bed of `hosts` hosts, named h1, h2 and so on.
     pub fn builder(hosts: usize) -> Builder {
-        Builder { hosts, outsiders: 0, mtu: 1500, routes: Vec::new(), dockerd: true, quiet: false }
+        Builder {
+            hosts,
+            outsiders: 0,
+            mtu: 1500,
+            routes: Vec::new(),
+            dockerd: true,
+            quiet: false,
+            watched: false,
+        }
     }
 
     /// The bed's name, unique on this machine.
@@ -110,6 +121,21 @@ impl Bed {
         run(command, format!("switch: {script}"), Duration::from_secs(10))?.ok().map(drop)
     }
 
+    /// Declares something that the scenario does on purpose, from now on; see [`Builder::watched`].
+    pub fn allow(&self, allow: Allow) {
+        if let Some(watch) = &self.watch {
+            watch.allow(allow);
+        }
+    }
+
+    /// What has been seen on the underlay so far.
+    ///
+    /// # Errors
+    /// The bed is not watched.
+    pub fn seen(&self) -> Result<Seen> {
+        self.watch.as_ref().map(Watch::seen).context("the bed is not watched")
+    }
+
     /// Leaves the bed standing when this value goes, and lets no sweep take it: [`crate::take_down`] ends it.
     pub fn keep(mut self) -> Result<()> {
         fs::write(self.folder.join("kept"), "")?;
@@ -145,6 +171,46 @@ impl Drop for Bed {
             eprintln!("bed {} is not wholly gone: {error:#}", self.name);
         }
         let _ = self.switch.wait();
+        // Now that nobody is left who could send.
+        if let Some(watch) = &mut self.watch {
+            verdict::add(watch.finish());
+        }
+    }
+}
+
+/// What the watchers of beds that have ended on this thread have found, as an error if it must not have been.
+///
+/// A bed's end cannot return anything, so whoever runs scenarios asks here afterwards.
+///
+/// # Errors
+/// Everything that was wrong on the underlay since the last call.
+pub fn verdict() -> Result<()> {
+    verdict::take()
+}
+
+mod verdict {
+    use std::cell::RefCell;
+
+    use anyhow::{Result, ensure};
+
+    use crate::watch::Seen;
+
+    thread_local! { static WRONG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) } }
+
+    pub(super) fn add(seen: Result<Seen>) {
+        let judged = seen.and_then(|seen| {
+            eprintln!("{seen}");
+            seen.clean()
+        });
+        if let Err(error) = judged {
+            WRONG.with_borrow_mut(|wrong| wrong.push(format!("{error:#}")));
+        }
+    }
+
+    pub(super) fn take() -> Result<()> {
+        let wrong = WRONG.take();
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Ok(())
     }
 }
 
@@ -170,6 +236,13 @@ impl Builder {
     /// Starts no dockerd; see [`Host::start_dockerd`].
     pub fn without_dockerd(mut self) -> Self {
         self.dockerd = false;
+        self
+    }
+
+    /// Holds every frame that a host sends against what may be seen on the underlay of a fabric; [`verdict`] tells the
+    /// outcome once the bed has ended.
+    pub fn watched(mut self) -> Self {
+        self.watched = true;
         self
     }
 
@@ -207,11 +280,15 @@ impl Builder {
             name,
             folder,
             switch,
+            watch: None,
             hosts: Vec::new(),
             outsiders: Vec::new(),
             kept: false,
             quiet: self.quiet,
         };
+        if self.watched {
+            bed.watch = Some(Watch::start(bed.switch.id(), "sw0")?);
+        }
         for number in 1..=self.hosts + self.outsiders {
             let inside = number <= self.hosts;
             let hostname = if inside { format!("h{number}") } else { format!("x{}", number - self.hosts) };
@@ -223,7 +300,8 @@ impl Builder {
 
     fn lay_host(&self, bed: &Bed, number: usize, hostname: &str) -> Result<Host> {
         let folder = bed.folder.join(hostname);
-        let holder = hold(&bed.name, &folder, &["--net", "--mount", "--uts"], &host_script(hostname))?;
+        let holder =
+            hold(&bed.name, &folder, &["--net", "--mount", "--uts"], &host_script(&bed.name, hostname))?;
         let place = Place { bed: bed.name.clone(), folder, name: hostname.to_owned(), number };
         let host = Host::new(place, holder);
         let (port, pid, mtu) = (host.port(), host.pid(), self.mtu);
@@ -256,10 +334,12 @@ impl Builder {
 
 /// Mounts of a host. `/run/netbed` is for the bed's own files. The two folders on the machine's disk are mount points
 /// only and stay empty.
-fn host_script(hostname: &str) -> String {
+///
+/// The first mount's source is the bed's name: a process that was given an empty environment is known by it.
+fn host_script(bed: &BedName, hostname: &str) -> String {
     format!(
         "hostname {hostname}\n\
-         mount -t tmpfs -o mode=755 netbed /run\n\
+         mount -t tmpfs -o mode=755 {bed} /run\n\
          mkdir -p /run/lock /run/netbed /var/lib/shoal /etc/shoal\n\
          mount -t tmpfs -o mode=700 netbed /var/lib/shoal\n\
          mount -t tmpfs -o mode=755 netbed /etc/shoal\n\

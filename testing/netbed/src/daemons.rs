@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::poll::eventually;
 
 /// The agent's socket: it answers when the agent does.
-const AGENT_SOCKET: &str = "/run/shoal/agent.sock";
+pub(crate) const AGENT_SOCKET: &str = "/run/shoal/agent.sock";
 /// dockerd does not serve before it has tried every plugin it remembers, which takes 15 s each while one is missing.
 const DOCKERD_START: Duration = Duration::from_secs(90);
 
@@ -65,8 +65,19 @@ impl Host {
         arguments: &[&str],
         environment: &[(&str, &str)],
     ) -> Result<()> {
+        self.start_agent_of(&shoal_binary()?, socket, arguments, environment)
+    }
+
+    /// The same for the agent of another program.
+    pub fn start_agent_of(
+        &self,
+        program: &std::path::Path,
+        socket: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<()> {
         let mut command = self.command();
-        command.arg(shoal_binary()?).arg("agent").args(arguments).envs(environment.iter().copied());
+        command.arg(program).arg("agent").args(arguments).envs(environment.iter().copied());
         start(&self.agent, command, &self.folder().join("agent.log"))?;
         let result = eventually(&format!("the agent on {}", self.name()), Duration::from_secs(20), || {
             still_runs(&self.agent, "the agent")?;
@@ -99,7 +110,7 @@ impl Host {
 }
 
 /// The binary under test: `$SHOAL_BIN`, else the one in the build folder of this test.
-pub(crate) fn shoal_binary() -> Result<PathBuf> {
+pub fn shoal_binary() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("SHOAL_BIN") {
         return Ok(path.into());
     }

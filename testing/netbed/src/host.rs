@@ -1,5 +1,7 @@
 //! One host of a bed: commands in it.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::Mutex;
@@ -10,6 +12,7 @@ use serde_json::Value;
 
 use crate::capture::{Output, Running, run};
 use crate::remains::{self, BedName};
+use crate::watch::marker_hex;
 
 /// How long a command may take unless said otherwise.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -169,14 +172,16 @@ impl Host {
         crate::eventually(
             &format!("{container} on {} to reach {target}", self.name()),
             Duration::from_secs(5),
-            || self.exec(container, &["ping", "-c1", "-W1", target])?.ok(),
+            || self.exec(container, &["ping", "-c1", "-W1", "-p", &marker_hex(), target])?.ok(),
         )
         .map(drop)
     }
 
     /// Asserts that none of three pings from a container is answered.
     pub fn ping_fails(&self, container: &str, target: &str) -> Result<()> {
-        self.exec(container, &["ping", "-c3", "-i0.2", "-W1", target])?.refused().map(drop)
+        self.exec(container, &["ping", "-c3", "-i0.2", "-W1", "-p", &marker_hex(), target])?
+            .refused()
+            .map(drop)
     }
 
     /// The first IPv4 and the global IPv6 address of a container in a network; empty text if it has none.
@@ -187,6 +192,38 @@ impl Host {
         let text = self.run(&["docker", "inspect", "-f", &format, container])?.ok()?;
         let (v4, v6) = text.split_once(' ').unwrap_or((&text, ""));
         Ok((v4.to_owned(), v6.to_owned()))
+    }
+
+    /// The processes in its network namespace whose command line begins with a program and holds this word.
+    pub fn processes(&self, word: &str) -> Result<Vec<i32>> {
+        let namespace = std::fs::read_link(self.netns())?;
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc")? {
+            let path = entry?.path();
+            let Some(pid) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
+            let line = std::fs::read(path.join("cmdline")).unwrap_or_default();
+            let is_it = line.split(|byte| *byte == 0).any(|it| it == word.as_bytes());
+            if is_it && std::fs::read_link(path.join("ns/net")).is_ok_and(|its| its == namespace) {
+                found.push(pid);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Connects to a Unix socket of the host's, sends `request` and returns what is answered up to an empty line.
+    pub fn ask_socket(&self, path: &str, request: &str) -> Result<String> {
+        let mut stream = UnixStream::connect(format!("/proc/{}/root{path}", self.pid))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(request.as_bytes())?;
+        let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+        while !answer.ends_with(b"\n\n") {
+            let count = stream.read(&mut piece)?;
+            if count == 0 {
+                break;
+            }
+            answer.extend_from_slice(&piece[..count]);
+        }
+        Ok(String::from_utf8(answer)?)
     }
 
     fn shown(&self, words: &[&str]) -> String {

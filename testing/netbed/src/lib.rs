@@ -24,11 +24,14 @@ mod images;
 mod poll;
 mod remains;
 mod tally;
+mod watch;
 
-pub use bed::{Bed, Builder, RECEIVE_BUFFER};
+pub use bed::{Bed, Builder, RECEIVE_BUFFER, verdict};
 pub use capture::{Output, Running};
+pub use daemons::shoal_binary;
 pub use host::Host;
 pub use images::{Image, Packer, probe_image, probe_path, tools_image};
 pub use poll::{eventually, eventually_ok};
 pub use remains::{BedName, kept_host, leftovers, remains_of, sweep, take_down};
 pub use tally::Tally;
+pub use watch::{Allow, MARKER, Seen, marker_hex};

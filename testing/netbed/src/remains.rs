@@ -1,7 +1,7 @@
 //! What beds leave on a machine, and its removal.
 //!
-//! A bed owns: processes that carry its name in their environment ([`TAG`]) or in their control group (containers),
-//! control groups of that name, and one folder. Network devices and mounts live in namespaces that end with the last
+//! A bed owns: processes that carry its name in their environment ([`TAG`]), in their control group (containers) or among
+//! their mounts (what the agent starts without an environment), control groups of that name, and one folder. Network devices and mounts live in namespaces that end with the last
 //! process. A folder names the bed's owner by process id and start time, so that nothing of a living bed is touched.
 
 use std::collections::BTreeSet;
@@ -175,8 +175,15 @@ fn bed_of_process(pid: i32) -> Option<BedName> {
     tagged.or_else(|| {
         // A dead process keeps its control group until its parent has looked; there is nothing left to kill.
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-        if is_zombie(pid) { None } else { bed_in(&groups) }
+        if is_zombie(pid) { None } else { bed_in(&groups).or_else(|| bed_mounted(pid)) }
     })
+}
+
+/// The bed whose host a process sees as its machine: the source of the file system at `/run`.
+fn bed_mounted(pid: i32) -> Option<BedName> {
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).ok()?;
+    let run = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some("/run"))?;
+    bed_in(run.split_once(" - ")?.1)
 }
 
 /// The bed's name in a text, without a host's name behind it.

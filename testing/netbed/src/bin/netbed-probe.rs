@@ -5,10 +5,14 @@
 use std::env::args;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, setsockopt, socket,
+    sockopt,
+};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -18,7 +22,8 @@ const USAGE: &str = "usage:
   netbed-probe echo PORT                   answer every datagram and every byte of every connection
   netbed-probe steady ADDRESS:PORT COUNT MICROSECONDS   numbered datagrams, counted when they come back
   netbed-probe hold ADDRESS:PORT COUNT MICROSECONDS     numbered messages on one connection, each awaited
-  netbed-probe vxlan ADDRESS:PORT VNI SOURCE TARGET COUNT   forged tunnel packets with an IPv4 ping inside";
+  netbed-probe vxlan ADDRESS:PORT VNI SOURCE TARGET COUNT   forged tunnel packets with an IPv4 ping inside
+  netbed-probe raw FROM ADDRESS:PORT VNI SOURCE TARGET COUNT    the same through a raw socket, from another's address";
 
 fn main() -> ExitCode {
     let words: Vec<String> = args().skip(1).collect();
@@ -42,6 +47,10 @@ fn answer(words: &[&str]) -> Outcome {
             let packet = forged(vni.parse()?, source.parse()?, inner.parse()?);
             send_forged(target.parse()?, &packet, count.parse()?)
         }
+        ["raw", from, target, vni, source, inner, count] => {
+            let packet = forged(vni.parse()?, source.parse()?, inner.parse()?);
+            send_raw(from.parse()?, target.parse()?, &packet, count.parse()?)
+        }
         _ => Err(USAGE.into()),
     }
 }
@@ -60,7 +69,25 @@ impl Pattern {
             self.0 ^= self.0 << 17;
             word.copy_from_slice(&self.0.to_le_bytes());
         }
+        for piece in piece.chunks_exact_mut(512) {
+            mark(&mut piece[..MARKED]);
+        }
     }
+}
+
+/// Bytes of the marker in every message, and in every 512 bytes of a transfer: whoever reads along finds it.
+const MARKED: usize = 64;
+
+fn mark(bytes: &mut [u8]) {
+    bytes.iter_mut().zip(shoal_netbed::MARKER.iter().cycle()).for_each(|(byte, mark)| *byte = *mark);
+}
+
+/// A numbered message: the number, and the marker.
+fn message(number: u64) -> [u8; 8 + MARKED] {
+    let mut message = [0; 8 + MARKED];
+    message[..8].copy_from_slice(&number.to_le_bytes());
+    mark(&mut message[8..]);
+    message
 }
 
 /// Bytes handled at once; transfers are whole multiples.
@@ -136,10 +163,11 @@ fn steady(target: SocketAddr, count: u64, pause: Duration) -> Outcome {
     answers.set_read_timeout(Some(Duration::from_secs(2)))?;
     let counter = std::thread::spawn(move || {
         let mut seen = vec![false; usize::try_from(count).unwrap_or(0)];
-        let mut number = [0; 8];
-        while let Ok(8) = answers.recv(&mut number) {
-            if let Some(slot) =
-                usize::try_from(u64::from_le_bytes(number)).ok().and_then(|at| seen.get_mut(at))
+        let mut back = [0; 2048];
+        while let Ok(length) = answers.recv(&mut back) {
+            let Some(number) = back.first_chunk().map(|number| u64::from_le_bytes(*number)) else { break };
+            if length == 8 + MARKED
+                && let Some(slot) = usize::try_from(number).ok().and_then(|at| seen.get_mut(at))
             {
                 *slot = true;
             }
@@ -153,7 +181,7 @@ fn steady(target: SocketAddr, count: u64, pause: Duration) -> Outcome {
     for number in 0..count {
         wait_until(started, pause * u32::try_from(number)?);
         // ECONNREFUSED of an earlier datagram shows here: it is counted as lost by its number.
-        let _ = socket.send(&number.to_le_bytes());
+        let _ = socket.send(&message(number));
     }
     let seen = counter.join().map_err(|_| "the counting thread panicked")?;
     let missing: Vec<_> =
@@ -173,10 +201,10 @@ fn hold(target: SocketAddr, count: u64, pause: Duration) -> Outcome {
     for number in 0..count {
         wait_until(started, pause * u32::try_from(number)?);
         let asked = clock();
-        peer.write_all(&number.to_le_bytes())?;
-        let mut back = [0; 8];
+        peer.write_all(&message(number))?;
+        let mut back = [0; 8 + MARKED];
         peer.read_exact(&mut back)?;
-        if back != number.to_le_bytes() {
+        if back != message(number) {
             return Err(format!("message {number} came back as another").into());
         }
         longest = longest.max(asked.elapsed());
@@ -219,6 +247,25 @@ fn send_forged(target: SocketAddr, packet: &[u8], count: u64) -> Outcome {
     for _ in 0..count {
         // A closed port answers with an error to the next send; the count of what was sent does not change.
         let _ = socket.send_to(packet, target);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    println!("sent {count}");
+    Ok(())
+}
+
+/// UDP between two ports of one number, the IPv4 header made here (raw(7), IPPROTO_RAW).
+fn send_raw(from: std::net::Ipv4Addr, target: std::net::SocketAddrV4, payload: &[u8], count: u64) -> Outcome {
+    let raw = socket(AddressFamily::Inet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw)?;
+    let length = |headers: usize| u16::try_from(headers + payload.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let (all, port) = (length(28), target.port().to_be_bytes());
+    let mut packet = vec![0x45, 0, all[0], all[1], 0, 1, 0, 0, 64, 17, 0, 0];
+    packet.extend([from.octets(), target.ip().octets()].concat());
+    packet = with_checksum(packet, 10);
+    packet.extend([port, port, length(8), [0, 0]].concat());
+    packet.extend(payload);
+    for _ in 0..count {
+        // What the kernel refuses did not get out, which is as good.
+        let _ = sendto(raw.as_raw_fd(), &packet, &SockaddrIn::from(target), MsgFlags::empty());
         std::thread::sleep(Duration::from_millis(1));
     }
     println!("sent {count}");
