@@ -153,7 +153,8 @@ fn a_container_on_several_networks_joins_and_leaves_them_live(features: Features
     fabric.run(1, "both", "red", "")?;
     let host = fabric.host(1);
     host.ping("both", &red)?;
-    // An address of a network that a container is not on is like any on the Internet: it goes to Docker's gateway bridge.
+    // An address of a network that a container is not on is like any on the Internet: it goes to Docker's gateway
+    // bridge.
     for address in [&red, &blue] {
         fabric.bed().allow(Allow::Pings(host.address().parse()?, address.parse()?));
     }
