@@ -189,9 +189,10 @@ impl Tunnels {
             for (host, theirs) in &ends {
                 let contact =
                     self.contacts.entry((own, *host, theirs.generation)).or_insert_with(|| Contact::new(now));
-                let before = (contact.is_up(now), contact.attempt);
+                let said = |contact: &Contact| (contact.is_up(now), contact.is_found(now), contact.attempt);
+                let before = said(contact);
                 contact.observe(statuses.get(&(own, theirs.key)).cloned().unwrap_or_default(), now);
-                changed |= before != (contact.is_up(now), contact.attempt);
+                changed |= before != said(contact);
             }
         }
         let own = &self.own;

@@ -56,7 +56,7 @@ impl Tunnels {
         facts.values().filter(held).map(end).collect()
     }
 
-    /// Where to send to another end from one of ours: nowhere in particular while it is heard, else to one of the
+    /// Where to send to another end from one of ours: nowhere in particular while it answers, else to one of the
     /// host's addresses after the other.
     pub fn endpoint(
         &self,
@@ -67,7 +67,7 @@ impl Tunnels {
         now: Moment,
     ) -> Option<SocketAddr> {
         let contact = self.contacts.get(&(own, host, end.generation));
-        if contact.is_some_and(|contact| contact.is_up(now)) || addresses.is_empty() {
+        if contact.is_some_and(|contact| contact.is_found(now)) || addresses.is_empty() {
             return None;
         }
         let attempt = contact.map_or(0, |contact| contact.attempt);
@@ -92,7 +92,7 @@ impl Tunnels {
 
     /// Whether some tunnel has no session yet or a change of keys is under way: worth a look more often.
     pub fn is_unsettled(&self, now: Moment) -> bool {
-        self.own.len() > 1 || self.contacts.values().any(|contact| !contact.is_up(now))
+        self.own.len() > 1 || self.contacts.values().any(|contact| !contact.is_found(now))
     }
 
     pub(crate) fn contact(&self, own: u32, host: HostId, generation: u32) -> Option<&Contact> {

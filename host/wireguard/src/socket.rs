@@ -60,6 +60,34 @@ impl Sockets {
     }
 }
 
+/// What does not fit the underlay is lost, never fragmented: else probes of a path would pass whatever its size, and no
+/// "too big" that anybody sends changes how large packets may be; ip(7), ipv6(7).
+#[allow(unsafe_code, reason = "the macro's own: options that have no safe wrapper")]
+mod discovery {
+    use nix::libc;
+    use nix::sys::socket::sockopt::SetStruct;
+
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct V4;
+    nix::setsockopt_impl!(
+        V4,
+        libc::IPPROTO_IP,
+        libc::IP_MTU_DISCOVER,
+        libc::c_int,
+        SetStruct<'_, libc::c_int>
+    );
+
+    #[derive(Debug, Clone, Copy)]
+    pub(super) struct V6;
+    nix::setsockopt_impl!(
+        V6,
+        libc::IPPROTO_IPV6,
+        libc::IPV6_MTU_DISCOVER,
+        libc::c_int,
+        SetStruct<'_, libc::c_int>
+    );
+}
+
 impl Socket {
     fn open(port: u16, is_shared: bool) -> io::Result<Self> {
         match Self::open_family(port, is_shared, true) {
@@ -78,6 +106,7 @@ impl Socket {
         let family = if is_v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
         let fd = socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
         setsockopt(&fd, sockopt::UdpGroSegment, &true)?;
+        setsockopt(&fd, discovery::V4, &libc::IP_PMTUDISC_PROBE)?;
         setsockopt(&fd, sockopt::ReusePort, &is_shared)?;
         // More than the system's limit needs a privilege; less is slower, not wrong.
         if setsockopt(&fd, sockopt::RcvBufForce, &BUFFER).is_err() {
@@ -87,6 +116,7 @@ impl Socket {
             setsockopt(&fd, sockopt::SndBuf, &BUFFER)?;
         }
         if is_v6 {
+            setsockopt(&fd, discovery::V6, &libc::IPV6_PMTUDISC_PROBE)?;
             setsockopt(&fd, sockopt::Ipv6V6Only, &false)?;
             bind(
                 fd.as_raw_fd(),

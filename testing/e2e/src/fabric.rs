@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use shoal_netbed::{Bed, Builder, Host, Image, eventually, probe_image};
+use shoal_netbed::{Allow, Bed, Builder, Host, Image, eventually, probe_image};
 
 use crate::Features;
 
@@ -152,6 +152,14 @@ impl Fabric {
         let (_, v6) = self.host(host).addresses(container, network)?;
         ensure!(!v6.is_empty(), "{container} has no IPv6 address in {network}");
         Ok(v6)
+    }
+
+    /// Asserts that no ping from a container is answered by an address that is none of its networks'. Like any on the
+    /// Internet it is tried through Docker's gateway bridge, so these pings are on the underlay, in the host's name.
+    pub fn not_reached_outside(&self, host: usize, container: &str, target: &str) -> Result<()> {
+        let host = self.host(host);
+        self.bed.allow(Allow::Pings(host.address().parse()?, target.parse()?));
+        host.exec(container, &["ping", "-c3", "-i0.2", "-W1", target])?.refused().map(drop)
     }
 
     /// Sends `bytes` of the probe's pattern over one TCP connection, from a container to another's address.

@@ -73,8 +73,8 @@ fn key(host: &Host) -> Result<String> {
 
 /// A hundred pings a second and a connection that awaits each of its messages, until they are told to end.
 fn load(host: &Host, container: &str, to: &str) -> Result<Vec<Running>> {
-    let ping = ["ping", "-q", "-i0.01", "-c9000", "-W2", "-p", &marker_hex(), to];
-    let hold = ["netbed-probe", "hold", &format!("{to}:9000"), "9000", "10000"];
+    let ping = ["ping", "-q", "-i0.01", "-c7500", "-W2", "-p", &marker_hex(), to];
+    let hold = ["netbed-probe", "hold", &format!("{to}:9000"), "7500", "10000"];
     Ok(vec![host.exec_spawn(container, &ping)?, host.exec_spawn(container, &hold)?])
 }
 

@@ -57,7 +57,8 @@ fn at_no_moment_of_its_start_and_end_a_tunnel_lets_a_packet_out_in_clear(feature
         eprintln!("{what}: traffic after {looks} pings, the last took {:?}", output.took);
         fabric.bed().seen()?.clean().context(what)?;
     }
-    host.shoal("leave")?;
+    host.docker("rm -f there")?;
+    eventually("the host to be let go", Duration::from_secs(20), || host.shoal("leave"))?;
     eventually("the host's tunnel to be gone", BACK, || {
         let left = host.sh("ip -o link show | grep -o 'shoal[0-9]' || true")?;
         ensure!(left.is_empty(), "{left}");

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use shoal_api::{Check, Doctor, Here, HostState, Reach};
+use shoal_api::{Check, Doctor, Encryption, Here, HostState, Reach};
 use shoal_networks::EndpointDifference;
 use shoal_planner::{change_text, diff, plan};
 
@@ -121,6 +121,10 @@ impl Agent {
         for network in self.network_list() {
             let subject = format!("network {}", network.name);
             checks.push(match network.here {
+                Here::Present if network.encryption == Encryption::Off => right(
+                    subject,
+                    "Docker on this host has it. Its packets go between hosts in clear, as asked.".into(),
+                ),
                 Here::Present => right(subject, "Docker on this host has it.".into()),
                 Here::Off => right(subject, "Docker was told to remove it from this host.".into()),
                 Here::Pending => wrong(
