@@ -75,6 +75,7 @@ impl Fact {
             Self::Use(fact) => message::Use::from(fact).encode_to_vec(),
             Self::Token(fact) => message::Token::from(fact).encode_to_vec(),
             Self::Tunnel(fact) => message::Tunnel::from(fact).encode_to_vec(),
+            Self::Sighting(fact) => message::Sighting::from(fact).encode_to_vec(),
             Self::Forgotten(fact) => message::Forgotten::from(fact).encode_to_vec(),
         }
     }
@@ -97,6 +98,9 @@ impl Fact {
             }
             ParsedKey::Tunnel(generation) => {
                 read::<message::Tunnel>(kind, value)?.fact(generation).map(Self::Tunnel)
+            }
+            ParsedKey::Sighting(host, generation) => {
+                read::<message::Sighting>(kind, value)?.fact(host, generation).map(Self::Sighting)
             }
             ParsedKey::Forgotten(host) => {
                 read::<message::Forgotten>(kind, value)?.fact(host).map(Self::Forgotten)

@@ -63,7 +63,8 @@ impl Fabric {
             | Fact::Network(_)
             | Fact::Gift(_)
             | Fact::Use(_)
-            | Fact::Tunnel(_) => Vec::new(),
+            | Fact::Tunnel(_)
+            | Fact::Sighting(_) => Vec::new(),
         }
     }
 
@@ -99,8 +100,8 @@ impl Fabric {
             return Vec::new();
         }
         member.hosts.remove(&host);
-        self.tunnels.forget(host);
         let mut effects = vec![Effect::Trust(member.trust.clone()), Effect::ProjectSoon];
+        let unsaid = self.tunnels.forget(host);
         if host == self.me {
             effects.push(Effect::Certificate(None));
             effects.push(Effect::Notice(
@@ -110,6 +111,7 @@ impl Fabric {
             return effects;
         }
         let out = member.membership.forget(host, at.now);
+        effects.extend(self.carry_tunnels(unsaid, at));
         let left = self.left_by(host);
         effects.extend(self.carry_membership(out, at));
         effects.extend(self.drop_facts(host, at));

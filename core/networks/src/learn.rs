@@ -46,7 +46,11 @@ impl Networks {
                 self.uses.insert((author, used.network), used);
                 false
             }
-            Fact::Endpoint(_) | Fact::Token(_) | Fact::Tunnel(_) | Fact::Forgotten(_) => false,
+            Fact::Endpoint(_)
+            | Fact::Token(_)
+            | Fact::Tunnel(_)
+            | Fact::Sighting(_)
+            | Fact::Forgotten(_) => false,
         }
     }
 
@@ -73,7 +77,7 @@ impl Networks {
                 self.ipam.gift_removed(author, &gift);
                 false
             }
-            Fact::Token(_) | Fact::Tunnel(_) | Fact::Forgotten(_) => false,
+            Fact::Token(_) | Fact::Tunnel(_) | Fact::Sighting(_) | Fact::Forgotten(_) => false,
         }
     }
 

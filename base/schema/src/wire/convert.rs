@@ -3,14 +3,15 @@
 mod network;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use shoal_types::{EndpointId, FabricId, HostId, IpNet, MacAddr, NetworkId, WallTime, WireGuardKey};
 
 use super::key::{GiftKey, mapped};
 use super::{limit, message};
 use crate::{
-    EndpointFact, ForgottenFact, GiftFact, HostFact, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
+    EndpointFact, ForgottenFact, GiftFact, HostFact, SightingFact, Taken, TakenFact, TokenFact, TunnelFact,
+    UseFact,
 };
 
 /// The field that is broken and the rule it breaks.
@@ -178,6 +179,32 @@ impl message::Tunnel {
         let key = WireGuardKey::new(bytes::<32>(&self.key, "key")?);
         Ok(TunnelFact { generation, key, port, serving: self.serving })
     }
+}
+
+impl From<&SightingFact> for message::Sighting {
+    fn from(fact: &SightingFact) -> Self {
+        Self { address: address_bytes(fact.endpoint.ip()), port: fact.endpoint.port().into() }
+    }
+}
+
+impl message::Sighting {
+    pub(super) fn fact(self, host: HostId, generation: u32) -> Checked<SightingFact> {
+        let (ip, port) = (address(&self.address, "endpoint")?, number16(self.port, "endpoint")?);
+        check(port > 0, "endpoint", "0 is no port")?;
+        check(is_sendable(ip), "endpoint", "an address that no packet between hosts comes from")?;
+        Ok(SightingFact { host, generation, endpoint: SocketAddr::new(ip, port) })
+    }
+}
+
+/// Whether a packet of another host can come from an address: this host's own loopback, groups and everybody cannot be
+/// told to others as a place to send to.
+fn is_sendable(ip: IpAddr) -> bool {
+    let special = ip.is_unspecified() || ip.is_loopback() || ip.is_multicast();
+    let other = match ip {
+        IpAddr::V4(v4) => v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
+    };
+    !special && !other
 }
 
 impl From<&ForgottenFact> for message::Forgotten {

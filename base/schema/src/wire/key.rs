@@ -5,7 +5,7 @@
 //! endpoint/ network 16  endpoint 32                         network/ network 16
 //! gift/ network 16  pool 1  first address 16  epoch 4       use/ network 16
 //! token/ verifier 32                                        forgotten/ host 16
-//! tunnel/ generation 4
+//! tunnel/ generation 4                                      sighting/ host 16  generation 4
 //! ```
 //!
 //! Numbers are big-endian, so a scan meets gifts in the order of their addresses. An IPv4 address stands in its 16
@@ -39,13 +39,15 @@ pub enum FactKind {
     Token,
     /// [`Fact::Tunnel`]
     Tunnel,
+    /// [`Fact::Sighting`]
+    Sighting,
     /// [`Fact::Forgotten`]
     Forgotten,
 }
 
 impl FactKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Host,
         Self::Taken,
         Self::Endpoint,
@@ -54,6 +56,7 @@ impl FactKind {
         Self::Use,
         Self::Token,
         Self::Tunnel,
+        Self::Sighting,
         Self::Forgotten,
     ];
 
@@ -68,6 +71,7 @@ impl FactKind {
             Self::Use => "use/",
             Self::Token => "token/",
             Self::Tunnel => "tunnel/",
+            Self::Sighting => "sighting/",
             Self::Forgotten => "forgotten/",
         }
     }
@@ -140,6 +144,11 @@ impl FactKey {
         Self::new(FactKind::Tunnel, &[&generation.to_be_bytes()])
     }
 
+    /// Where the author hears one of another host's ends from.
+    pub fn sighting(host: HostId, generation: u32) -> Self {
+        Self::new(FactKind::Sighting, &[host.bytes(), &generation.to_be_bytes()])
+    }
+
     /// What the author says of a host that is out for good.
     pub fn forgotten(host: HostId) -> Self {
         Self::new(FactKind::Forgotten, &[host.bytes()])
@@ -165,6 +174,7 @@ impl FactKey {
             Fact::Use(fact) => Self::use_of(fact.network),
             Fact::Token(fact) => Self::token(&fact.verifier),
             Fact::Tunnel(fact) => Self::tunnel(fact.generation),
+            Fact::Sighting(fact) => Self::sighting(fact.host, fact.generation),
             Fact::Forgotten(fact) => Self::forgotten(fact.host),
         }
     }
@@ -206,6 +216,7 @@ pub(super) enum ParsedKey {
     Use(NetworkId),
     Token([u8; 32]),
     Tunnel(u32),
+    Sighting(HostId, u32),
     Forgotten(HostId),
 }
 
@@ -236,6 +247,7 @@ impl ParsedKey {
             Self::Use(_) => FactKind::Use,
             Self::Token(_) => FactKind::Token,
             Self::Tunnel(_) => FactKind::Tunnel,
+            Self::Sighting(..) => FactKind::Sighting,
             Self::Forgotten(_) => FactKind::Forgotten,
         }
     }
@@ -254,6 +266,10 @@ impl ParsedKey {
             FactKind::Use => Self::Use(ids.network()?),
             FactKind::Token => Self::Token(ids.take::<32>()?),
             FactKind::Tunnel => Self::Tunnel(u32::from_be_bytes(ids.take::<4>()?)),
+            FactKind::Sighting => {
+                let host = HostId::new(ids.take::<16>()?);
+                Self::Sighting(host, u32::from_be_bytes(ids.take::<4>()?))
+            }
             FactKind::Forgotten => Self::Forgotten(HostId::new(ids.take::<16>()?)),
         };
         ids.0.is_empty().then_some(key)
