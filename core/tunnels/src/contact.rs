@@ -53,7 +53,7 @@ pub(crate) struct Places {
 impl Places {
     /// Whether an attempt goes where others hear the end.
     fn is_observed(&self, attempt: usize) -> bool {
-        !self.observed.is_empty() && (attempt % 2 == 1 || self.advertised.is_empty())
+        !self.observed.is_empty() && (!attempt.is_multiple_of(2) || self.advertised.is_empty())
     }
 
     /// The number of the first attempt at one of the advertised places.
@@ -68,7 +68,7 @@ impl Places {
 
     pub(crate) fn at(&self, attempt: usize) -> Option<SocketAddr> {
         let (first, second) = (&self.advertised, &self.observed);
-        let (wanted, else_) = if attempt % 2 == 0 { (first, second) } else { (second, first) };
+        let (wanted, else_) = if attempt.is_multiple_of(2) { (first, second) } else { (second, first) };
         let list = if wanted.is_empty() { else_ } else { wanted };
         list.get((attempt / 2).checked_rem(list.len())?).copied()
     }

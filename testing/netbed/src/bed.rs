@@ -1,5 +1,6 @@
 //! A bed: a switch, hosts on it, and their end.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::capture::run;
 use crate::host::{Host, Place};
+use crate::nat::{NatKind, Router};
 use crate::poll::eventually_ok;
 use crate::remains::{self, BedName};
 
@@ -25,6 +27,7 @@ pub struct Bed {
     switch: Child,
     hosts: Vec<Host>,
     outsiders: Vec<Host>,
+    routers: BTreeMap<usize, Router>,
     kept: bool,
     quiet: bool,
 }
@@ -36,6 +39,7 @@ pub struct Builder {
     outsiders: usize,
     mtu: u32,
     routes: Vec<(usize, String)>,
+    nats: Vec<(usize, NatKind)>,
     dockerd: bool,
     quiet: bool,
 }
@@ -48,7 +52,8 @@ impl Bed {
 
     /// Begins to describe a bed of `hosts` hosts, named h1, h2 and so on.
     pub fn builder(hosts: usize) -> Builder {
-        Builder { hosts, outsiders: 0, mtu: 1500, routes: Vec::new(), dockerd: true, quiet: false }
+        let (routes, nats) = (Vec::new(), Vec::new());
+        Builder { hosts, outsiders: 0, mtu: 1500, routes, nats, dockerd: true, quiet: false }
     }
 
     /// The bed's name, unique on this machine.
@@ -69,6 +74,11 @@ impl Bed {
     /// Outsider number `number`, counted from 1: on the switch, with neither dockerd nor agent.
     pub fn outsider(&self, number: usize) -> &Host {
         &self.outsiders[number - 1]
+    }
+
+    /// The router in front of host number `number`; see [`Builder::behind_nat`].
+    pub fn router(&self, number: usize) -> Option<&Router> {
+        self.routers.get(&number)
     }
 
     /// Runs `work` on all hosts at once and returns the results in order; the first error wins.
@@ -167,6 +177,12 @@ impl Builder {
         self
     }
 
+    /// Puts host number `host` behind a router with NAT, which has the host's address on the switch; IPv4 only.
+    pub fn behind_nat(mut self, host: usize, kind: NatKind) -> Self {
+        self.nats.push((host, kind));
+        self
+    }
+
     /// Starts no dockerd; see [`Host::start_dockerd`].
     pub fn without_dockerd(mut self) -> Self {
         self.dockerd = false;
@@ -190,7 +206,12 @@ impl Builder {
         raise_limits()?;
         let name = next_name();
         let folder = remains::claim(&name)?;
-        let bed = self.lay(name, folder)?;
+        let mut bed = self.lay(name, folder)?;
+        for (number, kind) in &self.nats {
+            let holder = hold(&bed.name, &bed.folder.join(format!("router{number}")), &["--net"], "")?;
+            let router = Router::place(holder, bed.host(*number), *number, *kind)?;
+            bed.routers.insert(*number, router);
+        }
         for (number, route) in &self.routes {
             bed.host(*number).sh(&format!("ip route add {route}"))?;
         }
@@ -209,6 +230,7 @@ impl Builder {
             switch,
             hosts: Vec::new(),
             outsiders: Vec::new(),
+            routers: BTreeMap::new(),
             kept: false,
             quiet: self.quiet,
         };
