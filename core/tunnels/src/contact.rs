@@ -135,8 +135,8 @@ impl Contact {
         (self.attempt, self.since, self.sent_before) = (attempt, now, self.status.sent_bytes);
     }
 
-    /// Somebody says that the other end has moved: if it is not heard between two readings, it is looked for. One that is
-    /// heard stays where it is, whatever is said.
+    /// Somebody says that the other end has moved: if it is not heard between two readings, it is looked for. One that
+    /// is heard stays where it is, whatever is said.
     pub(crate) fn suspect(&mut self, attempt: usize) {
         self.suspected = Some((attempt, false));
     }

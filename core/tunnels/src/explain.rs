@@ -49,8 +49,8 @@ pub enum Explanation {
     NatBoth,
     /// One host is behind NAT and reaches the other one's agent, but not its tunnel.
     NatOne,
-    /// The agents reach each other and the tunnels do not: the tunnel's port is closed on the way, or the other host uses
-    /// another key than the one it tells.
+    /// The agents reach each other and the tunnels do not: the tunnel's port is closed on the way, or the other host
+    /// uses another key than the one it tells.
     PortClosed,
     /// Nothing of the other host answers.
     Unreached,

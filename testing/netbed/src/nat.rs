@@ -5,8 +5,8 @@
 //!                   172.31.0.2   10.99.2.1    10.99.2.2
 //! ```
 //!
-//! What comes in unasked is dropped, as a home router does: were it delivered to the router itself, Linux would remember
-//! the connection and give the host's own packet to the same peer another port.
+//! What comes in unasked is dropped, as a home router does: were it delivered to the router itself, Linux would
+//! remember the connection and give the host's own packet to the same peer another port.
 
 use std::process::{Child, Command};
 use std::time::Duration;

@@ -170,8 +170,9 @@ impl Agent {
                     self.perform_quietly(effects).await;
                 }
                 _ = audit.tick() => {
-                    self.audit().await;
+                    // First: an end that was just found stays where it was found.
                     self.look_at_tunnels().await;
+                    self.audit().await;
                 }
                 _ = tunnels.tick() => {
                     if self.fabric.tunnels().is_unsettled(self.parts.clock.now()) {

@@ -1,5 +1,6 @@
 //! Hosts behind NATs of every kind find each other through what others tell, within a stated time, or say that they
 //! cannot. Each host runs the real `Tunnels`; NATs and WireGuard are models, the clock is virtual.
+#![allow(clippy::unwrap_used, reason = "a model stops where it is wrong")]
 
 mod net;
 
@@ -115,7 +116,8 @@ impl World {
         self.deliver_news();
         for host in 0..self.hosts.len() {
             // Clocks differ: each host reads its device at a moment of its own, once a second.
-            let turn = (self.now.as_nanos() / STEP.as_nanos() as u64 + host as u64 * 3) % 4 == 0;
+            let steps = self.now.as_nanos() / STEP.as_nanos() as u64;
+            let turn = (steps + host as u64 * 3).is_multiple_of(4);
             if turn {
                 self.observe(host);
             }
@@ -404,6 +406,28 @@ fn sightings_are_few_change_rarely_and_go_with_their_cause() {
     world.hosts[0].tunnels.unlearn(id(2), 0);
     let effects = world.hosts[0].tunnels.observe(&BTreeMap::new(), now);
     assert!(effects.contains(&Effect::Withdraw(FactKey::sighting(id(2), 0))), "{effects:?}");
+}
+
+#[test]
+fn a_lie_moves_no_session_that_is_heard() {
+    let mut world = World::new(&[PORT_RESTRICTED, PORT_RESTRICTED]);
+    world.run(Duration::from_secs(60));
+    let before = world.hosts[2].peers[&1].endpoint;
+    let truth = world.hosts[0].said.values().find_map(|fact| match fact {
+        Fact::Sighting(sighting) if sighting.host == id(1) => Some(sighting.clone()),
+        _ => None,
+    });
+    let truth = truth.unwrap();
+    assert_eq!(Some(truth.endpoint), before);
+    for round in 0..20_u16 {
+        let lie = SocketAddr::new(Ipv4Addr::new(203, 0, 113, 66).into(), 1000 + round);
+        let now = world.now;
+        world.hosts[2].tunnels.sight(id(77), &truth, now);
+        let lying = shoal_schema::SightingFact { endpoint: lie, ..truth.clone() };
+        world.hosts[2].tunnels.sight(id(77), &lying, now);
+        world.run(Duration::from_secs(3));
+        assert_eq!(world.hosts[2].peers[&1].endpoint, before, "round {round}");
+    }
 }
 
 #[test]
