@@ -10,6 +10,7 @@ use shoal_netbed::{Bed, NatKind, Tally, eventually};
 scenarios! {
     two_hosts_behind_nat_reach_each_other_and_again_after_a_nat_forgets,
     hosts_behind_symmetric_nats_are_told_apart_and_reach_the_public_one,
+    a_host_behind_nat_that_moves_under_load_is_met_again,
 }
 
 /// How a host is seen by another, from `shoal hosts`.
@@ -20,6 +21,7 @@ fn seen(fabric: &Fabric, by: usize, name: &str) -> Result<Value> {
 }
 
 /// Waits until a container on one host reaches another address; how long that took.
+#[allow(clippy::disallowed_methods, reason = "real daemons run on real time")]
 fn reached(fabric: &Fabric, from: (usize, &str), to: &str, limit: Duration) -> Result<Duration> {
     let began = Instant::now();
     eventually(&format!("{} to reach {to}", from.1), limit, || {
@@ -63,6 +65,43 @@ fn two_hosts_behind_nat_reach_each_other_and_again_after_a_nat_forgets(features:
     eprintln!("under load: {tally:?}");
     ensure!(tally.received > 100, "{tally:?}");
     // Membership never believed anybody dead.
+    fabric.settle(3)
+}
+
+/// The other host's NAT is a full cone; the mover's gives it another outer port, since the old one is still taken.
+fn a_host_behind_nat_that_moves_under_load_is_met_again(features: Features) -> Result<()> {
+    let bed = Bed::builder(3).behind_nat(2, NatKind::PortRestricted).behind_nat(3, NatKind::FullCone);
+    let fabric = Fabric::on(bed, features)?;
+    fabric.network("shop", "")?;
+    for (host, name) in [(1, "public"), (2, "two"), (3, "three")] {
+        fabric.run(host, name, "shop", "")?;
+    }
+    let (public, three) = (fabric.v4(1, "public", "shop")?, fabric.v4(3, "three", "shop")?);
+    let took = reached(&fabric, (2, "two"), &three, Duration::from_secs(25))?;
+    eprintln!("a restricted and a full cone met after {took:?}");
+    let mut loads = Vec::new();
+    for target in [&public, &three] {
+        let mut load = fabric.host(2).exec_spawn("two", &["ping", "-i0.1", "-c250", "-W1", target])?;
+        load.prints("bytes from", Duration::from_secs(5))?;
+        loads.push(load);
+    }
+    fabric.host(2).sh(
+        "ip address flush dev eth0; ip address add 10.99.2.77/24 dev eth0; ip route add default via 10.99.2.1",
+    )?;
+    for target in [&public, &three] {
+        let took = reached(&fabric, (2, "two"), target, Duration::from_secs(15))?;
+        eprintln!("{target} was reached again after {took:?}");
+    }
+    for load in loads {
+        let tally = Tally::of_ping(&load.finish(Duration::from_secs(60))?)?;
+        eprintln!("under load: {tally:?}");
+        ensure!(tally.received > 150, "{tally:?}");
+    }
+    eventually("the new address to be told", Duration::from_secs(20), || {
+        let host = seen(&fabric, 1, "h2")?;
+        ensure!(host["addresses"][0] == "10.99.2.77", "{host}");
+        Ok(())
+    })?;
     fabric.settle(3)
 }
 
