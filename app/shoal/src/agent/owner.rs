@@ -299,7 +299,7 @@ impl Agent {
         let at = self.at();
         let taken = machine::taken(&survey, &self.foreign);
         let mut effects = self.fabric.set_taken(taken, at);
-        let advertise = self.advertise();
+        let advertise = self.advertise(&survey);
         let underlay = machine::underlay(&survey, &advertise).limited(self.parts.settings.mtu);
         if !underlay.addresses.is_empty() {
             let name = self.fabric.local().name.clone();
