@@ -48,8 +48,8 @@ pub(crate) fn stored_name(stored: &[(Vec<u8>, Vec<u8>)]) -> Option<HostName> {
     said(stored)?.name
 }
 
-/// The addresses that were given with `shoal join --advertise`, or found while joining and still on this machine: a host
-/// that moved has others.
+/// The addresses that were given with `shoal join --advertise`, or found while joining and still on this machine: a
+/// host that moved has others.
 pub(crate) fn stored_advertise(stored: &[(Vec<u8>, Vec<u8>)], survey: &Survey) -> Option<Vec<IpAddr>> {
     let said = said(stored)?;
     let holds = !said.found || machine::holds_all(survey, &said.advertise);
