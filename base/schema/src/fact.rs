@@ -1,7 +1,7 @@
 //! The kinds of facts.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use shoal_types::{EndpointId, FabricId, HostId, HostName, IpNet, MacAddr, NetworkId, NetworkName};
 use shoal_types::{PoolIndex, Stamp, Vni, WallTime, WireGuardKey, WireGuardSecret};
@@ -27,6 +27,8 @@ pub enum Fact {
     Tunnel(TunnelFact),
     /// The fabric's secret, from which pairs of hosts derive what they mix into their handshakes.
     Secret(SecretFact),
+    /// Where the author hears another host's end from, if that is not where the other says it is.
+    Sighting(SightingFact),
     /// A host that is out for good, whoever says so. Outranks everything its subject says; never collected.
     Forgotten(ForgottenFact),
 }
@@ -204,6 +206,19 @@ pub struct TunnelFact {
 pub struct SecretFact {
     /// 32 bytes, the same from whichever host they come.
     pub secret: WireGuardSecret,
+}
+
+/// Where the author hears another host's end of encrypted tunnels from: a host behind NAT cannot know it by itself.
+/// Said only while it is none of the addresses, with the port, that the other host tells of itself. It is a hint:
+/// whoever follows it meets the right host or nobody, because WireGuard proves the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SightingFact {
+    /// The host that is heard.
+    pub host: HostId,
+    /// Which of its keys it uses.
+    pub generation: u32,
+    /// Where from: a unicast address, the port not 0.
+    pub endpoint: SocketAddr,
 }
 
 /// A host that is out for good.

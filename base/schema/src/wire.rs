@@ -76,6 +76,7 @@ impl Fact {
             Self::Token(fact) => message::Token::from(fact).encode_to_vec(),
             Self::Tunnel(fact) => message::Tunnel::from(fact).encode_to_vec(),
             Self::Secret(fact) => message::Secret::from(fact).encode_to_vec(),
+            Self::Sighting(fact) => message::Sighting::from(fact).encode_to_vec(),
             Self::Forgotten(fact) => message::Forgotten::from(fact).encode_to_vec(),
         }
     }
@@ -100,6 +101,9 @@ impl Fact {
                 read::<message::Tunnel>(kind, value)?.fact(generation).map(Self::Tunnel)
             }
             ParsedKey::Secret => read::<message::Secret>(kind, value)?.fact().map(Self::Secret),
+            ParsedKey::Sighting(host, generation) => {
+                read::<message::Sighting>(kind, value)?.fact(host, generation).map(Self::Sighting)
+            }
             ParsedKey::Forgotten(host) => {
                 read::<message::Forgotten>(kind, value)?.fact(host).map(Self::Forgotten)
             }

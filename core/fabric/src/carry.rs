@@ -139,7 +139,7 @@ impl Fabric {
             match new {
                 Some(Ok(fact)) => {
                     effects.extend(self.learn_of_members(change.author, &fact, at));
-                    replan |= self.learn_of_tunnels(change.author, &fact);
+                    replan |= self.learn_of_tunnels(change.author, &fact, at.now);
                     replan |= self.networks.learn(change.author, fact, at.wall);
                 }
                 Some(Err(shoal_schema::DecodeError::UnknownKind)) => {}
@@ -163,10 +163,8 @@ impl Fabric {
     fn unlearn(&mut self, author: HostId, old: Option<Fact>, effects: &mut Vec<Effect>) -> bool {
         let Some(fact) = old else { return false };
         effects.extend(self.unlearn_of_members(author, &fact));
-        if let Fact::Tunnel(end) = &fact {
-            return self.tunnels.unlearn(author, end.generation);
-        }
-        self.networks.unlearn(author, fact)
+        let changed = self.unlearn_of_tunnels(author, &fact);
+        self.networks.unlearn(author, fact) || changed
     }
 
     fn notice(&self, notice: &shoal_facts::Notice) -> String {

@@ -64,7 +64,8 @@ impl Fabric {
             | Fact::Gift(_)
             | Fact::Use(_)
             | Fact::Tunnel(_)
-            | Fact::Secret(_) => Vec::new(),
+            | Fact::Secret(_)
+            | Fact::Sighting(_) => Vec::new(),
         }
     }
 
@@ -100,8 +101,8 @@ impl Fabric {
             return Vec::new();
         }
         member.hosts.remove(&host);
-        self.tunnels.forget(host);
         let mut effects = vec![Effect::Trust(member.trust.clone()), Effect::ProjectSoon];
+        let unsaid = self.tunnels.forget(host);
         if host == self.me {
             effects.push(Effect::Certificate(None));
             effects.push(Effect::Notice(
@@ -111,6 +112,7 @@ impl Fabric {
             return effects;
         }
         let out = member.membership.forget(host, at.now);
+        effects.extend(self.carry_tunnels(unsaid, at));
         let left = self.left_by(host);
         effects.extend(self.carry_membership(out, at));
         effects.extend(self.drop_facts(host, at));

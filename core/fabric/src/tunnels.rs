@@ -60,12 +60,10 @@ impl Fabric {
         let by_generation = statuses
             .into_iter()
             .filter_map(|((device, key), status)| Some(((*devices.get(&device)?, key), status)));
-        let changed = self.tunnels.observe(&by_generation.collect(), at.now);
-        let mut effects = self.tick_tunnels(at);
-        if changed {
-            effects.push(Effect::ProjectSoon);
-        }
-        effects
+        let observed = self.tunnels.observe(&by_generation.collect(), at.now);
+        let mut effects = self.carry_tunnels(observed, at);
+        effects.extend(self.tick_tunnels(at));
+        crate::carry::saves_first(effects)
     }
 
     /// Asks for a change of this host's key.
@@ -100,7 +98,7 @@ impl Fabric {
         self.carry_tunnels(effects, at)
     }
 
-    fn carry_tunnels(&mut self, effects: Vec<TunnelsEffect>, at: At) -> Vec<Effect> {
+    pub(crate) fn carry_tunnels(&mut self, effects: Vec<TunnelsEffect>, at: At) -> Vec<Effect> {
         let (mut carried, mut edits) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
@@ -109,6 +107,10 @@ impl Fabric {
                 }
                 TunnelsEffect::Publish(fact) => {
                     let fact = Fact::Tunnel(fact);
+                    edits.push((fact.key().into_bytes(), Some(fact.encode())));
+                }
+                TunnelsEffect::Sight(fact) => {
+                    let fact = Fact::Sighting(fact);
                     edits.push((fact.key().into_bytes(), Some(fact.encode())));
                 }
                 TunnelsEffect::Withdraw(key) => edits.push((key.into_bytes(), None)),
@@ -142,9 +144,21 @@ impl Fabric {
     }
 
     /// Whether the plan may have changed.
-    pub(crate) fn learn_of_tunnels(&mut self, author: HostId, fact: &Fact) -> bool {
+    pub(crate) fn learn_of_tunnels(&mut self, author: HostId, fact: &Fact, now: Moment) -> bool {
         match fact {
             Fact::Tunnel(end) => self.tunnels.learn(author, end.clone()),
+            Fact::Host(host) => self.tunnels.place(author, host.addresses.clone()),
+            Fact::Sighting(sighting) => self.tunnels.sight(author, sighting, now),
+            _ => false,
+        }
+    }
+
+    /// The reverse of [`Fabric::learn_of_tunnels`].
+    pub(crate) fn unlearn_of_tunnels(&mut self, author: HostId, fact: &Fact) -> bool {
+        match fact {
+            Fact::Tunnel(end) => self.tunnels.unlearn(author, end.generation),
+            Fact::Host(_) => self.tunnels.place(author, Vec::new()),
+            Fact::Sighting(sighting) => self.tunnels.unsight(author, sighting.host, sighting.generation),
             _ => false,
         }
     }
@@ -169,12 +183,10 @@ impl Fabric {
     }
 
     /// Another host's ends, and how each of ours reaches them.
-    pub(crate) fn end_views(&self, host: HostId, addresses: &[IpAddr], now: Moment) -> Vec<EndView> {
-        let usable: Vec<IpAddr> =
-            addresses.iter().copied().filter(|address| self.has_family_of(*address)).collect();
+    pub(crate) fn end_views(&self, host: HostId, now: Moment) -> Vec<EndView> {
         let contact = |end: &OtherEnd, own: &Own| {
-            let endpoint = self.tunnels.endpoint(own.generation, host, end, &usable, now);
-            let keepalive = self.tunnels.keepalive(own, end);
+            let endpoint = self.tunnels.endpoint(own.generation, host, end, now);
+            let keepalive = self.tunnels.keepalive(own, host, end, now);
             let secret = own.secret.as_ref().filter(|_| end.preshared);
             let preshared = secret.map(|secret| {
                 WireGuardSecret::new(preshared(secret.reveal(), own.keys.key.bytes(), end.key.bytes()))

@@ -155,7 +155,7 @@ impl Fabric {
             address: *address,
             underlay_mtu: fact.underlay_mtu.min(self.local.underlay_mtu),
             path_mtu,
-            ends: self.end_views(id, &fact.addresses, now),
+            ends: self.end_views(id, now),
         })
     }
 

@@ -10,7 +10,7 @@ use shoal_facts::{Facts, Signer};
 use shoal_membership::Membership;
 use shoal_schema::{Fact, FactKey, HostFact, SecretFact, Taken, TakenFact, TokenFact};
 use shoal_trust::{Certificate, Claim, FabricRoot, HostKey, Token, TrustView};
-use shoal_types::{HostId, HostName, WireGuardSecret};
+use shoal_types::{HostId, HostName, Moment, WireGuardSecret};
 
 use crate::carry::saves_first;
 use crate::{At, Effect, Fabric, Identity, Member, trust::FactsJudge};
@@ -219,8 +219,10 @@ impl Fabric {
 
     /// Takes back what this host says of its own use of things; what belongs to all stays.
     fn withdraw_uses(&mut self, at: At) -> Vec<Effect> {
-        let own =
-            |fact: &Fact| matches!(fact, Fact::Taken(_) | Fact::Endpoint(_) | Fact::Use(_) | Fact::Tunnel(_));
+        let own = |fact: &Fact| {
+            let of_machine = matches!(fact, Fact::Taken(_) | Fact::Endpoint(_) | Fact::Use(_));
+            of_machine || matches!(fact, Fact::Tunnel(_) | Fact::Sighting(_))
+        };
         let facts = self.own_facts(b"").into_iter().filter(own);
         let edits = facts.map(|fact| (fact.key().into_bytes(), None)).collect();
         self.publish(edits, at)
@@ -309,7 +311,7 @@ impl Fabric {
         let certificate = identity.certificate.clone();
         let alive = Default::default();
         self.member = Some(Member { identity, facts, membership, trust: trust.clone(), hosts, alive, heard });
-        self.take_up_facts();
+        self.take_up_facts(at.now);
         let mut effects = vec![Effect::Trust(trust), Effect::Certificate(Some(certificate))];
         for host in forgotten {
             if let Some(member) = &mut self.member {
@@ -333,7 +335,7 @@ impl Fabric {
     }
 
     /// Feeds facts that were held before into the views made of them.
-    fn take_up_facts(&mut self) {
+    fn take_up_facts(&mut self, now: Moment) {
         let Some(member) = &self.member else { return };
         let held =
             member.facts.iter_prefix(b"").map(|(author, key, value)| (author, Fact::decode(key, value)));
@@ -341,7 +343,7 @@ impl Fabric {
         // What this host gave away comes before what became of it elsewhere.
         held.sort_by_key(|(author, _)| *author != self.me);
         for (author, fact) in held {
-            self.learn_of_tunnels(author, &fact);
+            self.learn_of_tunnels(author, &fact, now);
             self.networks.take_up(author, fact);
         }
         self.networks.taken_up();

@@ -46,9 +46,12 @@ impl Networks {
                 self.uses.insert((author, used.network), used);
                 false
             }
-            Fact::Endpoint(_) | Fact::Token(_) | Fact::Tunnel(_) | Fact::Secret(_) | Fact::Forgotten(_) => {
-                false
-            }
+            Fact::Endpoint(_)
+            | Fact::Token(_)
+            | Fact::Tunnel(_)
+            | Fact::Secret(_)
+            | Fact::Sighting(_)
+            | Fact::Forgotten(_) => false,
         }
     }
 
@@ -75,7 +78,7 @@ impl Networks {
                 self.ipam.gift_removed(author, &gift);
                 false
             }
-            Fact::Token(_) | Fact::Tunnel(_) | Fact::Secret(_) | Fact::Forgotten(_) => false,
+            Fact::Token(_) | Fact::Tunnel(_) | Fact::Secret(_) | Fact::Sighting(_) | Fact::Forgotten(_) => false,
         }
     }
 

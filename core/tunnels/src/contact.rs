@@ -1,5 +1,6 @@
 //! Where another host's end is looked for.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use shoal_types::Moment;
@@ -7,17 +8,26 @@ use shoal_types::Moment;
 /// How long after a handshake a session's keys may be used (the WireGuard paper, section 6.1: Reject-After-Time).
 pub(crate) const SESSION: Duration = Duration::from_secs(180);
 
-/// How long one address is tried: WireGuard repeats an unanswered handshake after 5 s (Rekey-Timeout), so each address
-/// gets a first attempt and one more.
-pub(crate) const TRY_FOR: Duration = Duration::from_secs(6);
+/// How long an advertised place is tried: WireGuard repeats an unanswered handshake after 5 s (Rekey-Timeout), so each
+/// gets a first attempt or one more.
+pub const TRY_FOR: Duration = Duration::from_secs(6);
 
-/// How long an end that is sent to may be silent: it sends something within 10 s (Keepalive-Timeout), and after 5 s more
-/// (Rekey-Timeout) WireGuard gives the session up itself.
-const SILENCE: Duration = Duration::from_secs(15);
+/// How long an observed place is tried: two attempts, since the first may only open the way for the other host's. Two
+/// hosts that alternate between [`Places`] of both kinds come back to each of three observed places within 51 s, so one
+/// of them follows the other within 26: sooner than the 30 s after which the shortest-lived NATs forget an unanswered
+/// packet. Their clocks need not agree.
+pub const TRY_OBSERVED_FOR: Duration = Duration::from_secs(11);
 
-/// More than this many bytes sent in a silence call for an answer: a handshake message and two keepalives, which alone
-/// call for none.
-const UNANSWERED: u64 = 148 + 2 * 32;
+/// How long one place is tried while nothing seems to be sent there: perhaps nobody has anything to say, perhaps no
+/// route leads there.
+const TRY_IDLE_FOR: Duration = Duration::from_secs(60);
+
+/// How long an end with a session may leave packets unanswered before it is looked for elsewhere. An end that is only
+/// sent to says so after 10 s (Keepalive-Timeout).
+pub const SILENT_FOR: Duration = Duration::from_secs(12);
+
+/// Bytes that must have gone unanswered: more than the keepalives of that time, which nobody answers.
+const SILENT_BYTES: u64 = 512;
 
 /// What was last read of a tunnel to one other end.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,11 +35,48 @@ pub struct Status {
     /// How long before it was read the last handshake was completed; `None`: there was none.
     pub handshake: Option<Duration>,
     /// Where the other end was heard from last, or is sent to.
-    pub endpoint: Option<std::net::SocketAddr>,
+    pub endpoint: Option<SocketAddr>,
     /// Bytes received and found genuine.
     pub received_bytes: u64,
     /// Bytes sent.
     pub sent_bytes: u64,
+}
+
+/// Where an end may be: attempts with even numbers go to what its host says of itself, odd ones to where others hear
+/// it. If one list is empty, all go to the other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Places {
+    pub(crate) advertised: Vec<SocketAddr>,
+    pub(crate) observed: Vec<SocketAddr>,
+}
+
+impl Places {
+    /// Whether an attempt goes where others hear the end.
+    fn is_observed(&self, attempt: usize) -> bool {
+        !self.observed.is_empty() && (!attempt.is_multiple_of(2) || self.advertised.is_empty())
+    }
+
+    /// The number of the first attempt at one of the advertised places.
+    pub(crate) fn attempt_advertised(index: usize) -> usize {
+        index * 2
+    }
+
+    /// The number of the first attempt at one of the observed places.
+    pub(crate) fn attempt_observed(index: usize) -> usize {
+        index * 2 + 1
+    }
+
+    pub(crate) fn at(&self, attempt: usize) -> Option<SocketAddr> {
+        let (first, second) = (&self.advertised, &self.observed);
+        let (wanted, else_) = if attempt.is_multiple_of(2) { (first, second) } else { (second, first) };
+        let list = if wanted.is_empty() { else_ } else { wanted };
+        list.get((attempt / 2).checked_rem(list.len())?).copied()
+    }
+
+    fn next(&self, attempt: usize) -> usize {
+        let step = if self.advertised.is_empty() || self.observed.is_empty() { 2 } else { 1 };
+        attempt.wrapping_add(step)
+    }
 }
 
 /// The search for one other end, from one of ours.
@@ -38,17 +85,24 @@ pub(crate) struct Contact {
     /// What is known.
     pub(crate) status: Status,
     read: Moment,
-    /// Which of the other host's addresses is tried, counted on and on.
+    /// Which of the other end's places is tried.
     pub(crate) attempt: usize,
     since: Moment,
     sent_before: u64,
-    heard: Moment,
-    sent_when_heard: u64,
+    /// Since when nothing that was sent was answered, and how much had been sent by then.
+    unanswered: Option<(Moment, u64)>,
+    /// There may be a session, and yet the other end is looked for.
+    lost: bool,
+    /// The attempt at which to look, if the next reading counts nothing from the other end, and whether the readings to
+    /// compare have begun: the last one may be older than the suspicion.
+    suspected: Option<(usize, bool)>,
+    /// When it was last found.
+    found: Moment,
 }
 
 impl Contact {
     pub(crate) fn new(now: Moment) -> Self {
-        Self { since: now, read: now, heard: now, ..Self::default() }
+        Self { since: now, read: now, found: now, ..Self::default() }
     }
 
     /// Whether both ends hold session keys.
@@ -56,11 +110,14 @@ impl Contact {
         self.handshake_age(now).is_some_and(|age| age < SESSION)
     }
 
-    /// Whether the other end answers, as far as can be told: where it is sent to need not be looked for.
+    /// Whether there is a session and nothing speaks against the place where the other end was heard.
     pub(crate) fn is_found(&self, now: Moment) -> bool {
-        let unanswered = self.status.sent_bytes.saturating_sub(self.sent_when_heard);
-        let is_silent = unanswered > UNANSWERED && now.since(self.heard) >= SILENCE;
-        self.is_up(now) && !is_silent
+        self.is_up(now) && !self.lost
+    }
+
+    /// Whether it is worth reading its status more often.
+    pub(crate) fn is_unsettled(&self, now: Moment) -> bool {
+        !self.is_found(now) || self.unanswered.is_some() || self.suspected.is_some()
     }
 
     /// How long ago the last handshake was completed.
@@ -68,57 +125,76 @@ impl Contact {
         self.status.handshake.map(|age| age + now.since(self.read))
     }
 
-    /// Takes what was read. An end that is sent to and does not answer is looked for at the next address; one to which
-    /// nothing is sent may be silent for other reasons.
-    pub(crate) fn observe(&mut self, status: Status, now: Moment) {
-        // Counts begin anew with the process that keeps them.
-        let asked = status.sent_bytes != self.sent_before;
-        let shook_hands = status.handshake.is_some_and(|age| age < now.since(self.heard));
-        let has_heard = shook_hands || status.received_bytes != self.status.received_bytes;
-        if has_heard || status.sent_bytes < self.sent_when_heard {
-            (self.heard, self.sent_when_heard) = (now, status.sent_bytes);
+    /// How long it has been looked for.
+    pub(crate) fn looked_for(&self, now: Moment) -> Duration {
+        if self.is_found(now) { Duration::ZERO } else { now.since(self.found) }
+    }
+
+    /// Looks at a place from now on.
+    pub(crate) fn look(&mut self, attempt: usize, now: Moment) {
+        (self.attempt, self.since, self.sent_before) = (attempt, now, self.status.sent_bytes);
+    }
+
+    /// Somebody says that the other end has moved: if it is not heard between two readings, it is looked for. One that
+    /// is heard stays where it is, whatever is said.
+    pub(crate) fn suspect(&mut self, attempt: usize) {
+        self.suspected = Some((attempt, false));
+    }
+
+    fn lose(&mut self, attempt: usize, now: Moment) {
+        (self.lost, self.unanswered) = (true, None);
+        self.look(attempt, now);
+    }
+
+    /// Takes what was read. An end that is sent to and does not answer is looked for at the next place; one to which
+    /// nothing is sent may be silent for other reasons. `called`: it is sent to, whatever the counter says.
+    pub(crate) fn observe(&mut self, status: Status, places: &Places, called: bool, now: Moment) {
+        if status.sent_bytes < self.status.sent_bytes {
+            // Another process or device counts.
+            (self.sent_before, self.unanswered) = (0, None);
         }
+        let handshaken = status.handshake.is_some_and(|age| age <= now.since(self.read));
+        let heard = handshaken || status.received_bytes > self.status.received_bytes;
+        let sending = status.sent_bytes > self.status.sent_bytes;
+        let from = self.status.sent_bytes;
         (self.status, self.read) = (status, now);
+        if heard {
+            (self.unanswered, self.lost) = (None, false);
+        } else if sending && self.unanswered.is_none() {
+            self.unanswered = Some((now, from));
+        }
+        match self.suspected {
+            Some((attempt, false)) => self.suspected = Some((attempt, true)),
+            Some((attempt, true)) => {
+                self.suspected = None;
+                if !heard {
+                    self.lose(attempt, now);
+                }
+            }
+            None => {}
+        }
+        if !self.lost && self.is_up(now) && self.is_silent(now) {
+            let is_here = places.at(self.attempt) == self.status.endpoint;
+            self.lose(if is_here { places.next(self.attempt) } else { self.attempt }, now);
+        }
         if self.is_found(now) {
-            (self.since, self.sent_before) = (now, self.status.sent_bytes);
-        } else if asked && now.since(self.since) >= TRY_FOR {
-            self.attempt = self.attempt.wrapping_add(1);
-            (self.since, self.sent_before) = (now, self.status.sent_bytes);
+            (self.since, self.sent_before, self.found) = (now, self.status.sent_bytes, now);
+            return;
+        }
+        let asked = called || self.status.sent_bytes > self.sent_before;
+        let time = match (asked, places.is_observed(self.attempt)) {
+            (false, _) => TRY_IDLE_FOR,
+            (true, false) => TRY_FOR,
+            (true, true) => TRY_OBSERVED_FOR,
+        };
+        if now.since(self.since) >= time {
+            self.look(places.next(self.attempt), now);
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: u64) -> Moment {
-        Moment::ZERO + Duration::from_secs(seconds)
-    }
-
-    fn read(contact: &mut Contact, seconds: u64, sent_bytes: u64, received_bytes: u64) {
-        let handshake = Some(Duration::from_secs(seconds));
-        contact.observe(Status { handshake, endpoint: None, received_bytes, sent_bytes }, at(seconds));
-    }
-
-    #[test]
-    fn an_end_that_is_sent_to_and_silent_is_looked_for_though_its_session_is_young() {
-        let mut contact = Contact::new(at(0));
-        (0..=14).for_each(|second| read(&mut contact, second, 1000 * second, 500));
-        assert!(contact.is_found(at(14)), "it may be late");
-        (15..=22).for_each(|second| read(&mut contact, second, 1000 * second, 500));
-        assert!(contact.is_up(at(22)) && !contact.is_found(at(22)));
-        assert_eq!(contact.attempt, 1);
-        read(&mut contact, 23, 23_000, 600);
-        assert!(contact.is_found(at(23)), "it was heard again");
-    }
-
-    #[test]
-    fn an_end_to_which_nothing_or_too_little_is_sent_may_be_silent() {
-        let mut contact = Contact::new(at(0));
-        (0..=60).for_each(|second| read(&mut contact, second, 700, 500));
-        assert!(contact.is_found(at(60)));
-        (61..=90).for_each(|second| read(&mut contact, second, 700 + 32 * (second / 10 - 6), 500));
-        assert!(contact.is_found(at(90)));
+    fn is_silent(&self, now: Moment) -> bool {
+        self.unanswered.is_some_and(|(since, from)| {
+            now.since(since) >= SILENT_FOR && self.status.sent_bytes.saturating_sub(from) >= SILENT_BYTES
+        })
     }
 }

@@ -13,28 +13,37 @@
 //! ```
 //!
 //! What other hosts say of their ends comes as facts. Their addresses in the tunnel follow from host and generation
-//! ([`tunnel_address`]).
+//! ([`tunnel_address`]). A host behind NAT does not know where it is heard: its peers tell each other, in facts too,
+//! and both hosts of a pair then look for each other there ([`Tunnels::sight`]; `docs/internals/tunnels.md`).
 
 mod address;
 mod claims;
 mod contact;
 mod effect;
 mod end;
+mod explain;
+mod search;
+mod sightings;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use shoal_schema::{FactKey, TunnelFact};
-use shoal_types::{HostId, Moment, WallTime, WireGuardKey, WireGuardSecret};
+use shoal_types::{HostId, Moment, WallTime, WireGuardSecret};
 
 pub use address::tunnel_address;
 use claims::Claims;
 use contact::Contact;
-pub use contact::Status;
+pub use contact::{SILENT_FOR, Status, TRY_FOR, TRY_OBSERVED_FOR};
 pub use effect::Effect;
 pub use end::{KeyPair, Making, Own, Stage};
-pub use view::OtherEnd;
+pub use explain::{Evidence, Explanation, explain};
+use search::Lookout;
+pub use search::{OBSERVERS, TELL_EVERY};
+use sightings::Sightings;
+pub use view::{Nat, OtherEnd};
 
 /// How often a key gives way to the next, unless it is set otherwise.
 pub const KEY_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
@@ -60,6 +69,12 @@ pub struct Tunnels {
     claims: Claims,
     /// By own generation, other host, its generation.
     contacts: BTreeMap<(u32, HostId, u32), Contact>,
+    /// Where each host says it is, this one included.
+    addresses: BTreeMap<HostId, Vec<IpAddr>>,
+    sightings: Sightings,
+    lookout: Lookout,
+    /// The other hosts that membership hears.
+    alive: BTreeSet<HostId>,
     /// The last generation that was ever begun.
     last: Option<u32>,
     drawing: bool,
@@ -76,6 +91,10 @@ impl Tunnels {
             others: BTreeMap::new(),
             claims: Claims::default(),
             contacts: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            sightings: Sightings::default(),
+            lookout: Lookout::default(),
+            alive: BTreeSet::new(),
             last: None,
             drawing: false,
             change: false,
@@ -171,33 +190,18 @@ impl Tunnels {
         gone
     }
 
-    /// A host is out: nothing of it is a peer any more.
-    pub fn forget(&mut self, host: HostId) {
+    /// A host is out: nothing of it is a peer any more, and what this host says of it is taken back.
+    pub fn forget(&mut self, host: HostId) -> Vec<Effect> {
         for fact in self.others.remove(&host).unwrap_or_default().into_values() {
             self.claims.remove(host, &fact);
         }
         self.contacts.retain(|(_, other, _), _| *other != host);
-    }
-
-    /// What was read of this host's tunnels, by own generation and the other end's key. Returns whether the plan may
-    /// have changed.
-    pub fn observe(&mut self, statuses: &BTreeMap<(u32, WireGuardKey), Status>, now: Moment) -> bool {
-        let mut changed = false;
-        let ends: Vec<_> =
-            self.others.iter().flat_map(|(host, ends)| ends.values().map(|it| (*host, it.clone()))).collect();
-        for own in self.own.keys().copied().collect::<Vec<_>>() {
-            for (host, theirs) in &ends {
-                let contact =
-                    self.contacts.entry((own, *host, theirs.generation)).or_insert_with(|| Contact::new(now));
-                let said = |contact: &Contact| (contact.is_up(now), contact.is_found(now), contact.attempt);
-                let before = said(contact);
-                contact.observe(statuses.get(&(own, theirs.key)).cloned().unwrap_or_default(), now);
-                changed |= before != said(contact);
-            }
-        }
-        let own = &self.own;
-        self.contacts.retain(|(mine, ..), _| own.contains_key(mine));
-        changed
+        self.addresses.remove(&host);
+        let own: Vec<_> = self.sightings.by(self.me).into_iter().filter(|((of, _), _)| *of == host).collect();
+        self.sightings.forget(host);
+        own.into_iter()
+            .map(|((of, generation), _)| Effect::Withdraw(FactKey::sighting(of, generation)))
+            .collect()
     }
 
     /// Moves each end on. `alive`: the other hosts that membership hears. `making`: how an end would be made now.
@@ -210,6 +214,9 @@ impl Tunnels {
         wall: WallTime,
     ) -> Vec<Effect> {
         let mut effects = Vec::new();
+        if self.note_alive(alive) {
+            effects.push(Effect::ProjectSoon);
+        }
         if self.own.is_empty() || self.is_change_due(making, lifetime, wall) {
             if !self.drawing {
                 self.drawing = true;

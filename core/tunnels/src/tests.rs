@@ -1,6 +1,7 @@
 use std::net::IpAddr;
 
 use shoal_plan::Backend;
+use shoal_types::{WireGuardKey, WireGuardSecret};
 
 use super::*;
 
@@ -147,10 +148,12 @@ fn an_end_that_does_not_answer_is_looked_for_at_each_address_in_turn() {
     let sent = |bytes| Status { sent_bytes: bytes, ..Status::default() };
     let look = |tunnels: &Tunnels, seconds| {
         let end = &tunnels.of(host(2))[0];
-        tunnels.endpoint(0, host(2), end, &addresses, at(seconds))
+        tunnels.endpoint(0, host(2), end, at(seconds))
     };
+    assert!(tunnels.place(host(2), addresses.to_vec()));
     let read = |tunnels: &mut Tunnels, seconds, bytes| {
-        tunnels.observe(&[((0, keys(50).key), sent(bytes))].into(), at(seconds))
+        let effects = tunnels.observe(&[((0, keys(50).key), sent(bytes))].into(), at(seconds));
+        effects.contains(&Effect::ProjectSoon)
     };
     assert_eq!(look(&tunnels, 0), Some((addresses[0], 7376).into()));
     read(&mut tunnels, 0, 0);

@@ -10,7 +10,7 @@ use shoal_membership::Membership;
 use shoal_networks::{DockerRecord, EndpointRecord, LeaseRecord, Naming, PoolRecord, Record, Stage};
 use shoal_schema::{
     EndpointFact, Fact, ForgottenFact, GiftFact, Grant, HostFact, NetworkFact, NetworkSpec, SecretFact,
-    Subnet, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
+    SightingFact, Subnet, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
 };
 use shoal_trust::{Certificate, Claim, FabricRoot, Token};
 use shoal_types::{FabricId, HostId, MacAddr, Moment, NetworkId, PoolIndex, Stamp, Vni, WallTime};
@@ -110,6 +110,14 @@ fn every_fact() -> Vec<(&'static str, Fact)> {
         ("network-deleted", Fact::Network(NetworkFact { spec: None, ..network_fact() })),
         ("gift", Fact::Gift(gift_fact())),
         ("use", Fact::Use(UseFact { network: NETWORK, off: true, containers: vec!["db".to_owned()] })),
+        (
+            "sighting",
+            Fact::Sighting(SightingFact {
+                host: HostId::new([7; 16]),
+                generation: 2,
+                endpoint: ([198, 51, 100, 7], 40_000).into(),
+            }),
+        ),
         ("token", Fact::Token(TokenFact { verifier: [4; 32], expires: later() })),
         (
             "tunnel",

@@ -1,5 +1,6 @@
 //! A bed: a switch, hosts on it, and their end.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -11,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::capture::run;
 use crate::host::{Host, Place};
+use crate::nat::{NatKind, Router};
 use crate::poll::eventually_ok;
 use crate::remains::{self, BedName};
 use crate::watch::{Allow, Seen, Watch};
@@ -27,6 +29,7 @@ pub struct Bed {
     watch: Option<Watch>,
     hosts: Vec<Host>,
     outsiders: Vec<Host>,
+    routers: BTreeMap<usize, Router>,
     kept: bool,
     quiet: bool,
 }
@@ -38,6 +41,7 @@ pub struct Builder {
     outsiders: usize,
     mtu: u32,
     routes: Vec<(usize, String)>,
+    nats: Vec<(usize, NatKind)>,
     dockerd: bool,
     quiet: bool,
     watched: bool,
@@ -51,15 +55,8 @@ impl Bed {
 
     /// Begins to describe a bed of `hosts` hosts, named h1, h2 and so on.
     pub fn builder(hosts: usize) -> Builder {
-        Builder {
-            hosts,
-            outsiders: 0,
-            mtu: 1500,
-            routes: Vec::new(),
-            dockerd: true,
-            quiet: false,
-            watched: false,
-        }
+        let (routes, nats) = (Vec::new(), Vec::new());
+        Builder { hosts, outsiders: 0, mtu: 1500, routes, nats, dockerd: true, quiet: false, watched: false }
     }
 
     /// The bed's name, unique on this machine.
@@ -80,6 +77,11 @@ impl Bed {
     /// Outsider number `number`, counted from 1: on the switch, with neither dockerd nor agent.
     pub fn outsider(&self, number: usize) -> &Host {
         &self.outsiders[number - 1]
+    }
+
+    /// The router in front of host number `number`; see [`Builder::behind_nat`].
+    pub fn router(&self, number: usize) -> Option<&Router> {
+        self.routers.get(&number)
     }
 
     /// Runs `work` on all hosts at once and returns the results in order; the first error wins.
@@ -233,6 +235,12 @@ impl Builder {
         self
     }
 
+    /// Puts host number `host` behind a router with NAT, which has the host's address on the switch; IPv4 only.
+    pub fn behind_nat(mut self, host: usize, kind: NatKind) -> Self {
+        self.nats.push((host, kind));
+        self
+    }
+
     /// Starts no dockerd; see [`Host::start_dockerd`].
     pub fn without_dockerd(mut self) -> Self {
         self.dockerd = false;
@@ -263,7 +271,12 @@ impl Builder {
         raise_limits()?;
         let name = next_name();
         let folder = remains::claim(&name)?;
-        let bed = self.lay(name, folder)?;
+        let mut bed = self.lay(name, folder)?;
+        for (number, kind) in &self.nats {
+            let holder = hold(&bed.name, &bed.folder.join(format!("router{number}")), &["--net"], "")?;
+            let router = Router::place(holder, bed.host(*number), *number, *kind)?;
+            bed.routers.insert(*number, router);
+        }
         for (number, route) in &self.routes {
             bed.host(*number).sh(&format!("ip route add {route}"))?;
         }
@@ -283,6 +296,7 @@ impl Builder {
             watch: None,
             hosts: Vec::new(),
             outsiders: Vec::new(),
+            routers: BTreeMap::new(),
             kept: false,
             quiet: self.quiet,
         };

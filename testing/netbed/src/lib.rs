@@ -8,6 +8,8 @@
 //!     └── p4 ── eth0  x1   172.31.0.4  fd00:7368::4    an outsider: no dockerd, no agent
 //! ```
 //!
+//! A router with NAT may stand between a host and the switch ([`NatKind`]).
+//!
 //! A [`Bed`] is one such machine park. Each [`Host`] has a network, a mount and a UTS namespace, held by one sleeping
 //! process; its `/run`, `/var/lib/shoal`, `/etc/shoal` and `/sys/fs/bpf` are its own, so that a dockerd and an agent
 //! run there with their usual paths. Nothing is named in the machine's own namespaces: what a bed leaves behind are
@@ -21,6 +23,7 @@ mod capture;
 mod daemons;
 mod host;
 mod images;
+mod nat;
 mod poll;
 mod remains;
 mod tally;
@@ -31,6 +34,7 @@ pub use capture::{Output, Running};
 pub use daemons::shoal_binary;
 pub use host::Host;
 pub use images::{Image, Packer, probe_image, probe_path, tools_image};
+pub use nat::{NatKind, Router};
 pub use poll::{eventually, eventually_ok};
 pub use remains::{BedName, kept_host, leftovers, remains_of, sweep, take_down};
 pub use tally::Tally;

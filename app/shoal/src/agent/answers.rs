@@ -135,6 +135,7 @@ impl Agent {
             path_mtu: host.path_mtu,
             quic,
             tunnel,
+            behind_nat: self.fabric.tunnels().is_behind_nat(host.id),
             wireguard,
             rtt_us: peer.and_then(|peer| peer.rtt).and_then(|rtt| u64::try_from(rtt.as_micros()).ok()),
             last_seen_ms: host.heard.and_then(|heard| u64::try_from(now.since(heard).as_millis()).ok()),
@@ -146,6 +147,7 @@ impl Agent {
         Some(HostTunnel {
             key: end.key.to_string(),
             endpoint: status.endpoint,
+            endpoint_observed: status.endpoint.is_some_and(|at| self.fabric.tunnels().is_observed(host, at)),
             last_handshake_s: status.handshake.map(|age| age.as_secs()),
             received_bytes: status.received_bytes,
             sent_bytes: status.sent_bytes,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shoal_api::{Answer, Command, Failure, Join, NetworkCreate, Notices};
 use shoal_fabric::Introduction;
+use shoal_links::Survey;
 use shoal_networks::{EngineRequest, NetworkRequest, SubnetRequest};
 use shoal_ports::{Store, Write};
 use shoal_transport::{JoinRequest, Joined, PORT_DEFAULT};
@@ -37,6 +38,9 @@ type Reply = oneshot::Sender<Result<Answer, Failure>>;
 struct Said {
     name: Option<HostName>,
     advertise: Vec<IpAddr>,
+    /// The addresses were found while joining: they hold only as long as this machine has them.
+    #[serde(default)]
+    found: bool,
 }
 
 /// The name that was given with `shoal init --name`.
@@ -44,9 +48,12 @@ pub(crate) fn stored_name(stored: &[(Vec<u8>, Vec<u8>)]) -> Option<HostName> {
     said(stored)?.name
 }
 
-/// The addresses that were given with `shoal join --advertise`, or found while joining.
-pub(crate) fn stored_advertise(stored: &[(Vec<u8>, Vec<u8>)]) -> Option<Vec<IpAddr>> {
-    said(stored).map(|said| said.advertise).filter(|addresses| !addresses.is_empty())
+/// The addresses that were given with `shoal join --advertise`, or found while joining and still on this machine: a
+/// host that moved has others.
+pub(crate) fn stored_advertise(stored: &[(Vec<u8>, Vec<u8>)], survey: &Survey) -> Option<Vec<IpAddr>> {
+    let said = said(stored)?;
+    let holds = !said.found || machine::holds_all(survey, &said.advertise);
+    Some(said.advertise).filter(|addresses| holds && !addresses.is_empty())
 }
 
 fn said(stored: &[(Vec<u8>, Vec<u8>)]) -> Option<Said> {
@@ -83,7 +90,7 @@ impl Agent {
                 Failure::conflict("this host belongs to a fabric already").hint("run `shoal leave` first")
             );
         }
-        self.say(&Said { name, advertise: self.parts.settings.advertise.clone() })?;
+        self.say(&Said { name, advertise: self.parts.settings.advertise.clone(), found: false })?;
         let (root, write) = secrets::new_root().map_err(Failure::internal)?;
         self.parts.store.write(&[write]).map_err(Failure::internal)?;
         let effects = self.fabric.init(&root, self.at()).map_err(Failure::conflict)?;
@@ -195,9 +202,10 @@ impl Agent {
         let port = join.port.unwrap_or(PORT_DEFAULT);
         let host = if join.host.contains(':') { format!("[{}]", join.host) } else { join.host.clone() };
         let address = format!("{host}:{port}");
+        let found = join.advertise.is_empty() && self.parts.settings.advertise.is_empty();
         let advertise =
             if join.advertise.is_empty() { self.advertise_towards(&join.host, port) } else { join.advertise };
-        if let Err(failure) = self.say(&Said { name: None, advertise: advertise.clone() }) {
+        if let Err(failure) = self.say(&Said { name: None, advertise: advertise.clone(), found }) {
             return drop(reply.send(Err(failure)));
         }
         let local = self.fabric.local();
@@ -263,9 +271,9 @@ impl Agent {
     }
 
     /// The addresses this host was told to advertise, by its operator or its configuration.
-    pub(crate) fn advertise(&self) -> Vec<IpAddr> {
+    pub(crate) fn advertise(&self, survey: &Survey) -> Vec<IpAddr> {
         let stored = self.parts.store.scan(LOCAL_KEY).unwrap_or_default();
-        stored_advertise(&stored).unwrap_or_else(|| self.parts.settings.advertise.clone())
+        stored_advertise(&stored, survey).unwrap_or_else(|| self.parts.settings.advertise.clone())
     }
 
     /// The address from which the member is reached comes first; then one of the other family.

@@ -1,10 +1,13 @@
 //! Compares kernel, Docker and facts, and explains each difference.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use shoal_api::{Check, Doctor, Encryption, Here, HostState, Reach};
 use shoal_networks::EndpointDifference;
 use shoal_planner::{change_text, diff, plan};
+use shoal_tunnels::{Evidence, Explanation};
+use shoal_types::HostName;
 
 use super::owner::Agent;
 
@@ -95,6 +98,10 @@ impl Agent {
             }
             let open = |port: u16| format!("Open UDP port {port} between the two hosts.");
             checks.push(match &host.quic {
+                Reach::Unreachable { .. } if host.behind_nat => right(
+                    ports(host.quic_port),
+                    "It is behind NAT and cannot be dialled; its agent is heard through other hosts.".into(),
+                ),
                 Reach::Unreachable { why } => {
                     wrong(ports(host.quic_port), sentence(why), open(host.quic_port))
                 }
@@ -104,7 +111,9 @@ impl Agent {
             });
             checks.push(match (&host.tunnel, host.path_mtu) {
                 (Reach::Unreachable { why }, _) => {
-                    wrong(ports(tunnel_port), sentence(why), open(tunnel_port))
+                    let told = explained(self.explain(&host), &host.name, tunnel_port);
+                    let (finding, mend) = told.unwrap_or_else(|| (sentence(why), open(tunnel_port)));
+                    wrong(ports(tunnel_port), finding, mend)
                 }
                 (Reach::Ok, Some(mtu)) => right(
                     ports(tunnel_port),
@@ -115,6 +124,24 @@ impl Agent {
                 }
             });
         }
+    }
+
+    /// Why the tunnel to a host does not carry packets.
+    fn explain(&self, host: &shoal_api::Host) -> Explanation {
+        let (tunnels, at) = (self.fabric.tunnels(), self.at());
+        let looked_for = tunnels.looked_for(host.id, at.now);
+        let path = self.paths.get(&host.id).filter(|path| path.tried);
+        shoal_tunnels::explain(Evidence {
+            is_up: looked_for == Some(Duration::ZERO),
+            looked_for: looked_for.unwrap_or_default(),
+            clashes: tunnels.is_clashing(host.id),
+            quic_answers: host.quic == Reach::Ok,
+            clock_behind: tunnels.serving().map(|end| end.made.since(at.wall)).unwrap_or_default(),
+            nat_here: tunnels.nat(self.fabric.me()),
+            nat_there: tunnels.nat(host.id),
+            small_pass: path.map(|path| path.mtu.is_some()),
+            full_pass: None,
+        })
     }
 
     fn check_networks(&self, checks: &mut Vec<Check>) {
@@ -199,6 +226,51 @@ impl Agent {
             )
         });
     }
+}
+
+/// What is wrong with the tunnel to a host, and what to do; `None`: nothing more than that nothing passes.
+fn explained(why: Explanation, name: &HostName, port: u16) -> Option<(String, String)> {
+    let open = format!("Open UDP port {port} between the two hosts.");
+    let relay = "Forward the tunnel's UDP port on one of the two routers to its host, or give one host a public address.";
+    let (finding, mend) = match why {
+        Explanation::Fine | Explanation::Early => return None,
+        Explanation::KeyClash => (
+            format!("Another host has the key or the tunnel address of host {name}."),
+            "One of them changes its key by itself within a minute; if it stays, run `shoal rotate-key` on both.".into(),
+        ),
+        Explanation::Clock => (
+            "This host's clock went back, and hosts that knew the later time refuse its handshakes.".into(),
+            "Set the clock right (`timedatectl set-ntp true`); until it has caught up, only others can begin.".into(),
+        ),
+        Explanation::NatPerPeer => (
+            format!(
+                "This host and host {name} are both behind NAT, and one NAT shows another port to each host: they cannot                  meet."
+            ),
+            relay.into(),
+        ),
+        Explanation::NatBoth => (
+            format!("This host and host {name} are both behind NAT, and neither NAT lets the other's packets in."),
+            relay.into(),
+        ),
+        Explanation::NatOne => (
+            format!("There is a NAT between this host and host {name}, and no handshake comes through it."),
+            open,
+        ),
+        Explanation::PortClosed => (
+            format!("The agent of host {name} answers, and its tunnel's UDP port {port} does not."),
+            format!("{open} If it is open, compare the key in `shoal hosts -o json` here with `shoal status` there."),
+        ),
+        Explanation::Unreached => (format!("Nothing answers at host {name}, neither its agent nor its tunnel."), open),
+        Explanation::Silent => (
+            format!("Host {name} shakes hands, and no packet passes through the tunnel."),
+            "Look at `shoal doctor` on that host; both agents must run.".into(),
+        ),
+        Explanation::Mtu => (
+            format!("Host {name} shakes hands and small packets pass, full ones do not."),
+            "A link between the hosts carries less than its ends say: lower the MTU of the hosts' own links.".into(),
+        ),
+    };
+    Some((finding, mend))
 }
 
 /// A host that is down: its ports tell nothing more.
@@ -294,13 +366,35 @@ mod tests {
         let host: Host = serde_json::from_value(serde_json::json!({
             "id": "02".repeat(16), "name": "host-2", "addresses": ["192.0.2.2"], "state": "down",
             "quic_port": 7373, "quic": {"state": "unreachable", "why": why}, "tunnel_port": 7375,
-            "tunnel": {"state": "unknown"}, "wireguard": null, "path_mtu": null, "rtt_us": null, "last_seen_ms": null, "version": "0.1.0",
+            "tunnel": {"state": "unknown"}, "behind_nat": false, "wireguard": null, "path_mtu": null, "rtt_us": null, "last_seen_ms": null, "version": "0.1.0",
         }))
         .unwrap();
         let check = not_heard(&host, "192.0.2.2");
         let wanted = "Host host-2 (192.0.2.2) is not heard: it accepts no connections: it is in no fabric.";
         assert_eq!(check.finding, wanted);
         assert!(check.mend.is_some_and(|mend| mend.contains("7375") && mend.contains("forget host-2")));
+    }
+
+    #[test]
+    fn a_tunnel_that_carries_nothing_is_explained_with_host_port_and_cure() {
+        let name: HostName = "host-2".parse().unwrap();
+        let table = [
+            (Explanation::KeyClash, "host-2", "rotate-key"),
+            (Explanation::Clock, "clock went back", "timedatectl"),
+            (Explanation::NatPerPeer, "another port to each", "Forward"),
+            (Explanation::NatBoth, "both behind NAT", "Forward"),
+            (Explanation::NatOne, "a NAT between", "7375"),
+            (Explanation::PortClosed, "UDP port 7375 does not", "7375"),
+            (Explanation::Unreached, "Nothing answers at host host-2", "7375"),
+            (Explanation::Silent, "no packet passes", "shoal doctor"),
+            (Explanation::Mtu, "full ones do not", "MTU"),
+        ];
+        for (why, part, cure) in table {
+            let (finding, mend) = explained(why, &name, 7375).unwrap();
+            assert!(finding.contains(part) && mend.contains(cure), "{finding} {mend}");
+        }
+        assert_eq!(explained(Explanation::Fine, &name, 7375), None);
+        assert_eq!(explained(Explanation::Early, &name, 7375), None);
     }
 
     #[test]

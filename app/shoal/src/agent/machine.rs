@@ -58,6 +58,14 @@ pub(crate) fn underlay(survey: &Survey, advertise: &[IpAddr]) -> Underlay {
     Underlay { addresses, mtu }
 }
 
+/// Whether every one of these addresses is on a link of this machine.
+pub(crate) fn holds_all(survey: &Survey, addresses: &[IpAddr]) -> bool {
+    let holds = |address: &IpAddr| {
+        survey.links.iter().flat_map(|link| &link.addresses).any(|net| net.addr() == *address)
+    };
+    addresses.iter().all(holds)
+}
+
 /// The source address of packets to a peer: no packet is sent to find out.
 pub(crate) fn source_towards(peer: SocketAddr) -> Option<IpAddr> {
     let any: SocketAddr = if peer.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
@@ -113,6 +121,16 @@ mod tests {
         let found = underlay(&survey(), &[]);
         assert_eq!(found.addresses, ["10.0.0.5".parse::<IpAddr>().unwrap(), "fd00::5".parse().unwrap()]);
         assert_eq!(found.mtu, 9000);
+    }
+
+    #[test]
+    fn addresses_that_were_found_hold_while_all_are_on_the_machine() {
+        let all = |addresses: &[&str]| {
+            let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+            holds_all(&survey(), &addresses)
+        };
+        assert!(all(&["fd00::5", "10.0.0.5"]) && all(&["10.9.0.5"]));
+        assert!(!all(&["10.0.0.5", "10.0.0.6"]));
     }
 
     #[test]

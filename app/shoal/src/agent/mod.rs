@@ -124,7 +124,7 @@ fn prepare_folders(settings: &Settings) -> anyhow::Result<()> {
 
 async fn local_host(settings: &Settings, stored: &[(Vec<u8>, Vec<u8>)]) -> anyhow::Result<LocalHost> {
     let survey = shoal_links::survey().await.map_err(anyhow::Error::msg)?;
-    let advertise = commands::stored_advertise(stored).unwrap_or_else(|| settings.advertise.clone());
+    let advertise = commands::stored_advertise(stored, &survey).unwrap_or_else(|| settings.advertise.clone());
     let underlay = machine::underlay(&survey, &advertise).limited(settings.mtu);
     let name = commands::stored_name(stored).or_else(|| settings.name.clone());
     Ok(LocalHost {

@@ -170,8 +170,9 @@ impl Agent {
                     self.perform_quietly(effects).await;
                 }
                 _ = audit.tick() => {
-                    self.audit().await;
+                    // First: an end that was just found stays where it was found.
                     self.look_at_tunnels().await;
+                    self.audit().await;
                 }
                 _ = tunnels.tick() => self.look_at_unsettled_tunnels().await,
                 _ = survey.tick() => {
@@ -309,7 +310,7 @@ impl Agent {
         let at = self.at();
         let taken = machine::taken(&survey, &self.foreign);
         let mut effects = self.fabric.set_taken(taken, at);
-        let advertise = self.advertise();
+        let advertise = self.advertise(&survey);
         let underlay = machine::underlay(&survey, &advertise).limited(self.parts.settings.mtu);
         if !underlay.addresses.is_empty() {
             let name = self.fabric.local().name.clone();

@@ -64,7 +64,7 @@ fn row(host: &Host) -> [String; 11] {
         human::list(host.addresses.iter().map(ToString::to_string)),
         state(host.state).to_owned(),
         reach(host, &host.quic),
-        reach(host, &host.tunnel),
+        tunnel(host),
         or_dash(
             host.wireguard.as_ref().and_then(|it| it.last_handshake_s).map(|age| human::ago(age * 1_000)),
         ),
@@ -94,6 +94,12 @@ fn reach(host: &Host, reach: &Reach) -> String {
         Reach::Unknown if host.state == HostState::Down => "-".to_owned(),
         Reach::Unknown => "not known yet".to_owned(),
     }
+}
+
+/// Whether packets pass, and whether the host is behind NAT.
+fn tunnel(host: &Host) -> String {
+    let reach = reach(host, &host.tunnel);
+    if host.behind_nat { format!("{reach}, NAT") } else { reach }
 }
 
 fn tone(host: &Host) -> Tone {

@@ -3,7 +3,7 @@
 mod network;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use shoal_types::{
     EndpointId, FabricId, HostId, IpNet, MacAddr, NetworkId, WallTime, WireGuardKey, WireGuardSecret,
@@ -12,7 +12,8 @@ use shoal_types::{
 use super::key::{GiftKey, mapped};
 use super::{limit, message};
 use crate::{
-    EndpointFact, ForgottenFact, GiftFact, HostFact, SecretFact, Taken, TakenFact, TokenFact, TunnelFact,
+    EndpointFact, ForgottenFact, GiftFact, HostFact, SecretFact, SightingFact, Taken, TakenFact, TokenFact,
+    TunnelFact,
     UseFact,
 };
 
@@ -195,6 +196,32 @@ impl message::Secret {
     pub(super) fn fact(self) -> Checked<SecretFact> {
         Ok(SecretFact { secret: WireGuardSecret::new(bytes::<32>(&self.secret, "secret")?) })
     }
+}
+
+impl From<&SightingFact> for message::Sighting {
+    fn from(fact: &SightingFact) -> Self {
+        Self { address: address_bytes(fact.endpoint.ip()), port: fact.endpoint.port().into() }
+    }
+}
+
+impl message::Sighting {
+    pub(super) fn fact(self, host: HostId, generation: u32) -> Checked<SightingFact> {
+        let (ip, port) = (address(&self.address, "endpoint")?, number16(self.port, "endpoint")?);
+        check(port > 0, "endpoint", "0 is no port")?;
+        check(is_sendable(ip), "endpoint", "an address that no packet between hosts comes from")?;
+        Ok(SightingFact { host, generation, endpoint: SocketAddr::new(ip, port) })
+    }
+}
+
+/// Whether a packet of another host can come from an address: this host's own loopback, groups and everybody cannot be
+/// told to others as a place to send to.
+fn is_sendable(ip: IpAddr) -> bool {
+    let special = ip.is_unspecified() || ip.is_loopback() || ip.is_multicast();
+    let other = match ip {
+        IpAddr::V4(v4) => v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
+    };
+    !special && !other
 }
 
 impl From<&ForgottenFact> for message::Forgotten {

@@ -5,7 +5,8 @@
 //! endpoint/ network 16  endpoint 32                         network/ network 16
 //! gift/ network 16  pool 1  first address 16  epoch 4       use/ network 16
 //! token/ verifier 32                                        forgotten/ host 16
-//! tunnel/ generation 4                                      secret/
+//! tunnel/ generation 4                                      sighting/ host 16  generation 4
+//! secret/
 //! ```
 //!
 //! Numbers are big-endian, so a scan meets gifts in the order of their addresses. An IPv4 address stands in its 16
@@ -41,13 +42,15 @@ pub enum FactKind {
     Tunnel,
     /// [`Fact::Secret`]
     Secret,
+    /// [`Fact::Sighting`]
+    Sighting,
     /// [`Fact::Forgotten`]
     Forgotten,
 }
 
 impl FactKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Host,
         Self::Taken,
         Self::Endpoint,
@@ -57,6 +60,7 @@ impl FactKind {
         Self::Token,
         Self::Tunnel,
         Self::Secret,
+        Self::Sighting,
         Self::Forgotten,
     ];
 
@@ -72,6 +76,7 @@ impl FactKind {
             Self::Token => "token/",
             Self::Tunnel => "tunnel/",
             Self::Secret => "secret/",
+            Self::Sighting => "sighting/",
             Self::Forgotten => "forgotten/",
         }
     }
@@ -149,6 +154,11 @@ impl FactKey {
         Self::new(FactKind::Secret, &[])
     }
 
+    /// Where the author hears one of another host's ends from.
+    pub fn sighting(host: HostId, generation: u32) -> Self {
+        Self::new(FactKind::Sighting, &[host.bytes(), &generation.to_be_bytes()])
+    }
+
     /// What the author says of a host that is out for good.
     pub fn forgotten(host: HostId) -> Self {
         Self::new(FactKind::Forgotten, &[host.bytes()])
@@ -175,6 +185,7 @@ impl FactKey {
             Fact::Token(fact) => Self::token(&fact.verifier),
             Fact::Tunnel(fact) => Self::tunnel(fact.generation),
             Fact::Secret(_) => Self::secret(),
+            Fact::Sighting(fact) => Self::sighting(fact.host, fact.generation),
             Fact::Forgotten(fact) => Self::forgotten(fact.host),
         }
     }
@@ -217,6 +228,7 @@ pub(super) enum ParsedKey {
     Token([u8; 32]),
     Tunnel(u32),
     Secret,
+    Sighting(HostId, u32),
     Forgotten(HostId),
 }
 
@@ -248,6 +260,7 @@ impl ParsedKey {
             Self::Token(_) => FactKind::Token,
             Self::Tunnel(_) => FactKind::Tunnel,
             Self::Secret => FactKind::Secret,
+            Self::Sighting(..) => FactKind::Sighting,
             Self::Forgotten(_) => FactKind::Forgotten,
         }
     }
@@ -267,6 +280,10 @@ impl ParsedKey {
             FactKind::Token => Self::Token(ids.take::<32>()?),
             FactKind::Tunnel => Self::Tunnel(u32::from_be_bytes(ids.take::<4>()?)),
             FactKind::Secret => Self::Secret,
+            FactKind::Sighting => {
+                let host = HostId::new(ids.take::<16>()?);
+                Self::Sighting(host, u32::from_be_bytes(ids.take::<4>()?))
+            }
             FactKind::Forgotten => Self::Forgotten(HostId::new(ids.take::<16>()?)),
         };
         ids.0.is_empty().then_some(key)

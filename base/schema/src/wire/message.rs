@@ -178,6 +178,14 @@ pub(super) struct Secret {
 }
 
 #[derive(Clone, PartialEq, Message)]
+pub(super) struct Sighting {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) address: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub(super) port: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
 pub(super) struct Forgotten {
     #[prost(string, tag = "1")]
     pub(super) name: String,

@@ -1,7 +1,7 @@
 //! Bytes of facts, there and back.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -12,7 +12,7 @@ use shoal_types::{WireGuardKey, WireGuardSecret};
 use super::{DecodeError, FactKey, FactKind, limit};
 use crate::{
     EndpointFact, Fact, ForgottenFact, GiftFact, Grant, HostFact, NetworkFact, NetworkSpec, SecretFact,
-    Subnet, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
+    SightingFact, Subnet, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
 };
 
 fn decoded(fact: &Fact) -> Result<Fact, DecodeError> {
@@ -131,6 +131,12 @@ fn fact() -> impl Strategy<Value = Fact> {
         .prop_map(|(network, off, containers)| Fact::Use(UseFact { network, off, containers }));
     let token = (any::<[u8; 32]>(), wall())
         .prop_map(|(verifier, expires)| Fact::Token(TokenFact { verifier, expires }));
+    let sighting = (host_id(), any::<u32>(), 1_u8..224, any::<[u8; 3]>(), 1..=u16::MAX)
+        .prop_filter("no loopback", |(_, _, first, ..)| *first != 127)
+        .prop_map(|(host, generation, first, [b, c, d], port)| {
+            let endpoint = SocketAddr::new(Ipv4Addr::new(first, b, c, d).into(), port);
+            Fact::Sighting(SightingFact { host, generation, endpoint })
+        });
     let forgotten = (host_id(), ".{0,30}", wall())
         .prop_map(|(host, name, at)| Fact::Forgotten(ForgottenFact { host, name, at }));
     let tunnel = (any::<[u8; 32]>(), any::<u32>(), 1..=u16::MAX, any::<bool>(), any::<bool>()).prop_map(
@@ -151,6 +157,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         token,
         tunnel,
         secret,
+        sighting,
         forgotten
     ]
 }
@@ -244,6 +251,31 @@ fn a_gift_under_epoch_0_or_backwards_is_refused() {
     assert_eq!(field(decoded(&Fact::Gift(backwards))), "last");
     let mixed = GiftFact { last: "fd00::1".parse().unwrap(), ..gift() };
     assert_eq!(field(decoded(&Fact::Gift(mixed))), "last");
+}
+
+#[test]
+fn a_sighting_where_nobody_can_be_is_refused() {
+    let sighted = |endpoint: &str| {
+        let endpoint = endpoint.parse().unwrap();
+        decoded(&Fact::Sighting(SightingFact { host: HostId::new([1; 16]), generation: 3, endpoint }))
+    };
+    let nowhere = [
+        "0.0.0.0:1",
+        "127.0.0.1:1",
+        "224.0.0.1:1",
+        "255.255.255.255:1",
+        "192.0.2.1:0",
+        "[::]:1",
+        "[::1]:1",
+        "[ff02::1]:1",
+        "[::ffff:192.0.2.1]:1",
+    ];
+    for endpoint in nowhere {
+        assert_eq!(field(sighted(endpoint)), "endpoint", "{endpoint}");
+    }
+    for endpoint in ["192.0.2.1:1", "10.0.0.1:7375", "[2001:db8::1]:65535"] {
+        assert!(sighted(endpoint).is_ok(), "{endpoint}");
+    }
 }
 
 #[test]

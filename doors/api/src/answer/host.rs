@@ -63,6 +63,8 @@ pub struct Host {
     pub quic: Reach,
     /// Whether packets pass through the encrypted tunnel.
     pub tunnel: Reach,
+    /// Whether other hosts hear its tunnel from elsewhere than it says it is: it is behind NAT.
+    pub behind_nat: bool,
     /// The encrypted tunnel to it; `None` for this host, and until both have an end.
     pub wireguard: Option<HostTunnel>,
     /// Round trip over QUIC, microseconds.
@@ -78,6 +80,8 @@ pub struct HostTunnel {
     pub key: String,
     /// Where the other host was heard from last, or is looked for.
     pub endpoint: Option<SocketAddr>,
+    /// Whether that is an endpoint which hosts have observed; else the other host tells of it itself.
+    pub endpoint_observed: bool,
     /// How long ago the last handshake was completed, seconds; `None`: there was none.
     pub last_handshake_s: Option<u64>,
     /// Bytes received and found genuine since the tunnel was made, WireGuard's headers included.

@@ -47,6 +47,7 @@ pub(crate) fn hosts(settled: bool) -> Vec<Host> {
         path_mtu: None,
         quic: Reach::Unknown,
         tunnel: Reach::Unknown,
+        behind_nat: false,
         wireguard: None,
         rtt_us: None,
         last_seen_ms: None,
@@ -58,6 +59,7 @@ pub(crate) fn hosts(settled: bool) -> Vec<Host> {
         wireguard: Some(HostTunnel {
             key: "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=".to_owned(),
             endpoint: Some("10.0.0.2:7375".parse().unwrap()),
+            endpoint_observed: false,
             last_handshake_s: Some(42),
             received_bytes: 1_234_567,
             sent_bytes: 89_012,
@@ -70,6 +72,7 @@ pub(crate) fn hosts(settled: bool) -> Vec<Host> {
     let half = Host {
         quic: Reach::Ok,
         tunnel: if settled { Reach::Unreachable { why } } else { Reach::Unknown },
+        behind_nat: true,
         rtt_us: Some(21_300),
         last_seen_ms: Some(1_400),
         ..host(3, HostState::Suspect)

@@ -1,0 +1,137 @@
+//! Why two ends have no session, or one that does not carry what it should.
+
+use std::time::Duration;
+
+use crate::Nat;
+use crate::contact::TRY_FOR;
+
+/// How long an end is looked for before there is something to explain: each host has tried two places by then.
+const PATIENCE: Duration = Duration::from_secs(2 * TRY_FOR.as_secs());
+
+/// What is known of the tunnel between this host and another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// Whether both ends hold session keys.
+    pub is_up: bool,
+    /// How long they have looked for each other.
+    pub looked_for: Duration,
+    /// Whether another host has the other end's key or tunnel address.
+    pub clashes: bool,
+    /// Whether the other host's agent answers at the host's address.
+    pub quic_answers: bool,
+    /// How far this host's clock lies behind a time that it has shown before.
+    pub clock_behind: Duration,
+    /// What stands between this host and its peers.
+    pub nat_here: Nat,
+    /// What stands between the other host and its peers.
+    pub nat_there: Nat,
+    /// Whether the smallest probes pass; `None`: not known yet.
+    pub small_pass: Option<bool>,
+    /// Whether packets pass that are as large as the underlay should carry; `None`: not known yet.
+    pub full_pass: Option<bool>,
+}
+
+/// Why, as far as it can be told from this host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Explanation {
+    /// Nothing is wrong.
+    Fine,
+    /// The ends have not looked for each other long enough to tell.
+    Early,
+    /// Two hosts have one key or tunnel address; the other host is about to change its own.
+    KeyClash,
+    /// This host's clock went back: peers refuse its handshakes until it has caught up, since the time in them
+    /// (TAI64N) must grow (the WireGuard paper, section 5.1).
+    Clock,
+    /// Both hosts are behind NAT, at least one of which gives each peer another port: they cannot meet.
+    NatPerPeer,
+    /// Both hosts are behind NAT, and their packets did not open the way for each other.
+    NatBoth,
+    /// One host is behind NAT and reaches the other one's agent, but not its tunnel.
+    NatOne,
+    /// The agents reach each other and the tunnels do not: the tunnel's port is closed on the way, or the other host
+    /// uses another key than the one it tells.
+    PortClosed,
+    /// Nothing of the other host answers.
+    Unreached,
+    /// There is a session and nothing passes.
+    Silent,
+    /// Small packets pass, full ones do not.
+    Mtu,
+}
+
+/// The explanation that fits, the one that rules out the others first.
+pub fn explain(of: Evidence) -> Explanation {
+    if of.is_up {
+        return match (of.small_pass, of.full_pass) {
+            (Some(false), _) => Explanation::Silent,
+            (_, Some(false)) => Explanation::Mtu,
+            _ => Explanation::Fine,
+        };
+    }
+    let nats = (of.nat_here != Nat::None, of.nat_there != Nat::None);
+    if of.clashes {
+        Explanation::KeyClash
+    } else if of.clock_behind > Duration::ZERO {
+        Explanation::Clock
+    } else if of.looked_for < PATIENCE {
+        Explanation::Early
+    } else if nats == (true, true) {
+        let per_peer = of.nat_here == Nat::PerPeer || of.nat_there == Nat::PerPeer;
+        if per_peer { Explanation::NatPerPeer } else { Explanation::NatBoth }
+    } else if nats != (false, false) {
+        Explanation::NatOne
+    } else if of.quic_answers {
+        Explanation::PortClosed
+    } else {
+        Explanation::Unreached
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_trouble_has_the_explanation_that_fits() {
+        use Explanation::*;
+        let none = Evidence {
+            is_up: false,
+            looked_for: Duration::from_secs(60),
+            clashes: false,
+            quic_answers: true,
+            clock_behind: Duration::ZERO,
+            nat_here: Nat::None,
+            nat_there: Nat::None,
+            small_pass: Some(false),
+            full_pass: None,
+        };
+        let up = Evidence { is_up: true, looked_for: Duration::ZERO, ..none };
+        let hour = Duration::from_secs(3_600);
+        let table = [
+            (none, PortClosed),
+            (Evidence { quic_answers: false, ..none }, Unreached),
+            (Evidence { looked_for: Duration::from_secs(5), ..none }, Early),
+            (Evidence { clashes: true, looked_for: Duration::ZERO, ..none }, KeyClash),
+            (Evidence { clock_behind: hour, ..none }, Clock),
+            (Evidence { clock_behind: hour, nat_here: Nat::Steady, nat_there: Nat::Steady, ..none }, Clock),
+            (Evidence { nat_here: Nat::Steady, ..none }, NatOne),
+            (Evidence { nat_there: Nat::PerPeer, ..none }, NatOne),
+            (Evidence { nat_here: Nat::Steady, nat_there: Nat::Steady, ..none }, NatBoth),
+            (Evidence { nat_here: Nat::Steady, nat_there: Nat::PerPeer, ..none }, NatPerPeer),
+            (
+                Evidence { nat_here: Nat::PerPeer, nat_there: Nat::PerPeer, quic_answers: false, ..none },
+                NatPerPeer,
+            ),
+            (up, Silent),
+            (Evidence { small_pass: Some(true), full_pass: Some(false), ..up }, Mtu),
+            (Evidence { small_pass: Some(true), full_pass: Some(true), ..up }, Fine),
+            (Evidence { small_pass: None, full_pass: None, ..up }, Fine),
+            // A clock that went back does no harm while a session stands.
+            (Evidence { small_pass: Some(true), full_pass: Some(true), clock_behind: hour, ..up }, Fine),
+        ];
+        for (evidence, wanted) in table {
+            assert_eq!(explain(evidence), wanted, "{evidence:?}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Hosts behind NAT take part: they find each other through what others tell.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use shoal_e2e::{Fabric, Features, scenarios};
+use shoal_netbed::{Bed, NatKind, Tally, eventually};
+
+scenarios! {
+    two_hosts_behind_nat_reach_each_other_and_again_after_a_nat_forgets,
+    hosts_behind_symmetric_nats_are_told_apart_and_reach_the_public_one,
+    a_host_behind_nat_that_moves_under_load_is_met_again,
+}
+
+/// How a host is seen by another, from `shoal hosts`.
+fn seen(fabric: &Fabric, by: usize, name: &str) -> Result<Value> {
+    let hosts = fabric.host(by).shoal_json("hosts")?;
+    let found = hosts.as_array().into_iter().flatten().find(|host| host["name"] == name).cloned();
+    found.with_context(|| format!("h{by} does not know {name}: {hosts}"))
+}
+
+/// Waits until a container on one host reaches another address; how long that took.
+#[allow(clippy::disallowed_methods, reason = "real daemons run on real time")]
+fn reached(fabric: &Fabric, from: (usize, &str), to: &str, limit: Duration) -> Result<Duration> {
+    let began = Instant::now();
+    eventually(&format!("{} to reach {to}", from.1), limit, || {
+        fabric.host(from.0).exec(from.1, &["ping", "-c1", "-W1", to])?.ok()
+    })?;
+    Ok(began.elapsed())
+}
+
+fn two_hosts_behind_nat_reach_each_other_and_again_after_a_nat_forgets(features: Features) -> Result<()> {
+    let bed = Bed::builder(3).behind_nat(2, NatKind::PortRestricted).behind_nat(3, NatKind::PortRestricted);
+    let fabric = Fabric::on(bed, features)?;
+    fabric.network("shop", "")?;
+    for (host, name) in [(1, "public"), (2, "two"), (3, "three")] {
+        fabric.run(host, name, "shop", "")?;
+    }
+    let (public, two) = (fabric.v4(1, "public", "shop")?, fabric.v4(2, "two", "shop")?);
+    let three = fabric.v4(3, "three", "shop")?;
+    fabric.host(2).ping("two", &public)?;
+    fabric.host(1).ping("public", &three)?;
+    let took = reached(&fabric, (2, "two"), &three, Duration::from_secs(25))?;
+    fabric.host(3).ping("three", &two)?;
+    eprintln!("hosts behind NAT met after {took:?}");
+    eventually("each to be shown as behind NAT", Duration::from_secs(15), || {
+        for (by, name) in [(1, "h2"), (1, "h3"), (2, "h3"), (3, "h2")] {
+            let host = seen(&fabric, by, name)?;
+            ensure!(host["behind_nat"] == true && host["wireguard"]["endpoint_observed"] == true, "{host}");
+        }
+        let host = seen(&fabric, 2, "h1")?;
+        ensure!(host["behind_nat"] == false && host["wireguard"]["endpoint_observed"] == false, "{host}");
+        Ok(())
+    })?;
+
+    let mut load = fabric.host(2).exec_spawn("two", &["ping", "-i0.1", "-c300", "-W1", &three])?;
+    load.prints("bytes from", Duration::from_secs(5))?;
+    fabric.bed().router(2).context("h2 has a router")?.forget()?;
+    let took = reached(&fabric, (1, "public"), &two, Duration::from_secs(15))?;
+    eprintln!("the public host reached one whose NAT forgot after {took:?}");
+    let took = reached(&fabric, (3, "three"), &two, Duration::from_secs(30))?;
+    eprintln!("another host behind NAT reached it after {took:?} more");
+    let tally = Tally::of_ping(&load.finish(Duration::from_secs(60))?)?;
+    eprintln!("under load: {tally:?}");
+    ensure!(tally.received > 100, "{tally:?}");
+    // Membership never believed anybody dead.
+    fabric.settle(3)
+}
+
+/// The other host's NAT is a full cone; the mover's gives it another outer port, since the old one is still taken.
+fn a_host_behind_nat_that_moves_under_load_is_met_again(features: Features) -> Result<()> {
+    let bed = Bed::builder(3).behind_nat(2, NatKind::PortRestricted).behind_nat(3, NatKind::FullCone);
+    let fabric = Fabric::on(bed, features)?;
+    fabric.network("shop", "")?;
+    for (host, name) in [(1, "public"), (2, "two"), (3, "three")] {
+        fabric.run(host, name, "shop", "")?;
+    }
+    let (public, three) = (fabric.v4(1, "public", "shop")?, fabric.v4(3, "three", "shop")?);
+    let took = reached(&fabric, (2, "two"), &three, Duration::from_secs(25))?;
+    eprintln!("a restricted and a full cone met after {took:?}");
+    let mut loads = Vec::new();
+    for target in [&public, &three] {
+        let mut load = fabric.host(2).exec_spawn("two", &["ping", "-i0.1", "-c250", "-W1", target])?;
+        load.prints("bytes from", Duration::from_secs(5))?;
+        loads.push(load);
+    }
+    fabric.host(2).sh(
+        "ip address flush dev eth0; ip address add 10.99.2.77/24 dev eth0; ip route add default via 10.99.2.1",
+    )?;
+    for target in [&public, &three] {
+        let took = reached(&fabric, (2, "two"), target, Duration::from_secs(15))?;
+        eprintln!("{target} was reached again after {took:?}");
+    }
+    for load in loads {
+        let tally = Tally::of_ping(&load.finish(Duration::from_secs(60))?)?;
+        eprintln!("under load: {tally:?}");
+        ensure!(tally.received > 150, "{tally:?}");
+    }
+    eventually("the new address to be told", Duration::from_secs(20), || {
+        let host = seen(&fabric, 1, "h2")?;
+        ensure!(host["addresses"][0] == "10.99.2.77", "{host}");
+        Ok(())
+    })?;
+    fabric.settle(3)
+}
+
+fn hosts_behind_symmetric_nats_are_told_apart_and_reach_the_public_one(features: Features) -> Result<()> {
+    let bed = Bed::builder(3).behind_nat(2, NatKind::Symmetric).behind_nat(3, NatKind::Symmetric);
+    let fabric = Fabric::on(bed, features)?;
+    fabric.network("shop", "")?;
+    for (host, name) in [(1, "public"), (2, "two"), (3, "three")] {
+        fabric.run(host, name, "shop", "")?;
+    }
+    let (two, three) = (fabric.v4(2, "two", "shop")?, fabric.v4(3, "three", "shop")?);
+    fabric.host(1).ping("public", &two)?;
+    fabric.host(1).ping("public", &three)?;
+    eventually("doctor to explain the pair that cannot meet", Duration::from_secs(40), || {
+        let doctor = fabric.host(2).try_shoal("doctor")?;
+        ensure!(doctor.stdout.contains("both behind NAT"), "{doctor}");
+        Ok(())
+    })?;
+    fabric.host(2).ping_fails("two", &three)?;
+    fabric.settle(3)
+}
