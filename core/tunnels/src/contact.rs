@@ -11,8 +11,8 @@ pub(crate) const SESSION: Duration = Duration::from_secs(180);
 /// gets a first attempt and one more.
 pub(crate) const TRY_FOR: Duration = Duration::from_secs(6);
 
-/// How long an end that is sent to may be silent: it sends something within 10 s (Keepalive-Timeout), and after 5 s more
-/// (Rekey-Timeout) WireGuard gives the session up itself.
+/// How long an end that is sent to may be silent: it sends something within 10 s (Keepalive-Timeout), and after 5 s
+/// more (Rekey-Timeout) WireGuard gives the session up itself.
 const SILENCE: Duration = Duration::from_secs(15);
 
 /// More than this many bytes sent in a silence call for an answer: a handshake message and two keepalives, which alone

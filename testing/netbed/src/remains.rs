@@ -1,8 +1,9 @@
 //! What beds leave on a machine, and its removal.
 //!
-//! A bed owns: processes that carry its name in their environment ([`TAG`]), in their control group (containers) or among
-//! their mounts (what the agent starts without an environment), control groups of that name, and one folder. Network devices and mounts live in namespaces that end with the last
-//! process. A folder names the bed's owner by process id and start time, so that nothing of a living bed is touched.
+//! A bed owns: processes that carry its name in their environment ([`TAG`]), in their control group (containers) or
+//! among their mounts (what the agent starts without an environment), control groups of that name, and one folder.
+//! Network devices and mounts live in namespaces that end with the last process. A folder names the bed's owner by
+//! process id and start time, so that nothing of a living bed is touched.
 
 use std::collections::BTreeSet;
 use std::fmt;

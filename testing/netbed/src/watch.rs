@@ -6,10 +6,10 @@
 //!   x1 eth0 ── p3 ┘                                            and what the scenario has declared ([`Allow`])
 //! ```
 //!
-//! A packet socket in the switch's namespace takes frames in full as they enter the switch's ports, also those that a cut
-//! port drops, from before the first host is linked until after the last process is dead. Containers' payloads carry a
-//! marker ([`MARKER`]), which is looked for in all of each frame. Frames that the socket could not take are counted, and
-//! with one of them the claim that nothing else was there cannot be made.
+//! A packet socket in the switch's namespace takes frames in full as they enter the switch's ports, also those that a
+//! cut port drops, from before the first host is linked until after the last process is dead. Containers' payloads
+//! carry a marker ([`MARKER`]), which is looked for in all of each frame. Frames that the socket could not take are
+//! counted, and with one of them the claim that nothing else was there cannot be made.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -15,8 +15,8 @@ pub fn marker_hex() -> String {
     MARKER.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether a stretch of the marker is anywhere in a frame, whatever its first byte. Windows lie so close that one of them
-/// falls wholly into any stretch; in other bytes one looks like it once in 2^60.
+/// Whether a stretch of the marker is anywhere in a frame, whatever its first byte. Windows lie so close that one of
+/// them falls wholly into any stretch; in other bytes one looks like it once in 2^60.
 pub(crate) fn is_in(frame: &[u8]) -> bool {
     let step = STRETCH - WINDOW;
     frame.windows(WINDOW).step_by(step).any(is_of_it)
