@@ -8,7 +8,7 @@ mod fact;
 mod wire;
 
 pub use fact::{
-    EndpointFact, Fact, ForgottenFact, GiftFact, Grant, HostFact, NetworkFact, NetworkSpec, SecretFact, SightingFact,
-    Subnet, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
+    EndpointFact, Fact, ForgottenFact, GiftFact, Grant, HostFact, NetworkFact, NetworkSpec, SecretFact,
+    SightingFact, Subnet, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
 };
 pub use wire::{DecodeError, FactKey, FactKind, limit};

@@ -78,7 +78,9 @@ impl Networks {
                 self.ipam.gift_removed(author, &gift);
                 false
             }
-            Fact::Token(_) | Fact::Tunnel(_) | Fact::Secret(_) | Fact::Sighting(_) | Fact::Forgotten(_) => false,
+            Fact::Token(_) | Fact::Tunnel(_) | Fact::Secret(_) | Fact::Sighting(_) | Fact::Forgotten(_) => {
+                false
+            }
         }
     }
 

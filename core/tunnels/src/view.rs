@@ -32,8 +32,8 @@ pub enum Nat {
     None,
     /// A translation that looks alike to all who tell of it: others can be told where to try.
     Steady,
-    /// A translation with another port for each peer ("symmetric"; RFC 4787 calls it address and port-dependent mapping):
-    /// what one peer sees is of no use to another.
+    /// A translation with another port for each peer ("symmetric"; RFC 4787 calls it address and port-dependent
+    /// mapping): what one peer sees is of no use to another.
     PerPeer,
 }
 

@@ -30,10 +30,16 @@ pub fn judged(outcome: anyhow::Result<()>) -> anyhow::Result<()> {
 macro_rules! scenarios {
     ($($scenario:ident),* $(,)?) => {
         mod with_all_features {
-            $(#[test] fn $scenario() -> anyhow::Result<()> { let outcome = super::$scenario($crate::Features::On); $crate::judged(outcome) })*
+            $(#[test] fn $scenario() -> anyhow::Result<()> {
+                let outcome = super::$scenario($crate::Features::On);
+                $crate::judged(outcome)
+            })*
         }
         mod without_optional_features {
-            $(#[test] fn $scenario() -> anyhow::Result<()> { let outcome = super::$scenario($crate::Features::Off); $crate::judged(outcome) })*
+            $(#[test] fn $scenario() -> anyhow::Result<()> {
+                let outcome = super::$scenario($crate::Features::Off);
+                $crate::judged(outcome)
+            })*
         }
     };
 }

@@ -13,8 +13,7 @@ use super::key::{GiftKey, mapped};
 use super::{limit, message};
 use crate::{
     EndpointFact, ForgottenFact, GiftFact, HostFact, SecretFact, SightingFact, Taken, TakenFact, TokenFact,
-    TunnelFact,
-    UseFact,
+    TunnelFact, UseFact,
 };
 
 /// The field that is broken and the rule it breaks.

@@ -210,8 +210,8 @@ impl Udp<'_> {
     }
 }
 
-/// Whether a payload is one message of WireGuard or, before it is segmented, several data messages of equal length and
-/// one that may be shorter (<https://www.wireguard.com/protocol/>). Each segment must begin like the first: type,
+/// Whether a payload is one message of WireGuard or, before it is segmented, several data messages of equal length
+/// and one that may be shorter (<https://www.wireguard.com/protocol/>). Each segment must begin like the first: type,
 /// zeros, receiver. A message need not be a multiple of 16 bytes long: padding ends at the tunnel's MTU.
 fn is_wireguard(udp: &Udp<'_>) -> bool {
     let bytes = udp.payload;

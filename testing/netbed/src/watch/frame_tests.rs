@@ -1,3 +1,5 @@
+//! What a frame is taken for.
+
 use super::*;
 
 const ONE: [u8; 4] = [172, 31, 0, 1];
