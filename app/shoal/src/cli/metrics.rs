@@ -48,11 +48,11 @@ fn in_order(text: &str) -> String {
 fn of_this_host(registry: &mut Registry, status: &Status) {
     let info = gauges(registry, "agent_info", "This host and its agent; always 1");
     let labels = vec![("host", status.host.name.to_string()), ("version", status.host.version.clone())];
-    set(&info, labels, 1.0);
+    set(&info, &labels, 1.0);
     let uptime = seconds(registry, "agent_uptime", "How long the agent has run");
-    set(&uptime, vec![], whole(status.host.uptime_s));
+    set(&uptime, &vec![], whole(status.host.uptime_s));
     let docker = gauges(registry, "docker_up", "Whether Docker answers");
-    set(&docker, vec![], yes(status.docker.reachable));
+    set(&docker, &vec![], yes(status.docker.reachable));
     let tunnel = gauges(registry, "tunnel_up", "Whether this host's end of the encrypted tunnel is in place");
     let age = seconds(registry, "tunnel_key_age", "How old this host's key is");
     if let Some(end) = &status.tunnel.encrypted {
@@ -61,12 +61,12 @@ fn of_this_host(registry: &mut Registry, status: &Status) {
             Encrypter::UserSpace => "user_space",
         };
         let labels = vec![("by", by.to_owned()), ("device", end.device.to_string())];
-        set(&tunnel, labels, yes(end.up));
-        set(&age, vec![], whole(end.key_age_s));
+        set(&tunnel, &labels, yes(end.up));
+        set(&age, &vec![], whole(end.key_age_s));
     }
     let losses = counters(registry, "losses", "What was lost since the agent started, by what");
     for (what, count) in &status.losses {
-        add(&losses, vec![("what", what.clone())], *count);
+        add(&losses, &vec![("what", what.clone())], *count);
     }
 }
 
@@ -81,17 +81,17 @@ fn of_hosts(registry: &mut Registry, hosts: &[Host]) {
     let sent = counters(registry, "host_sent_bytes", "Sent to a host through the tunnel");
     for host in hosts.iter().filter(|host| host.state != HostState::This) {
         let name = || vec![("host", host.name.to_string())];
-        set(&up, name(), yes(host.state == HostState::Alive));
+        set(&up, &name(), yes(host.state == HostState::Alive));
         for (way, state) in [("quic", &host.quic), ("tunnel", &host.tunnel)] {
             let labels = vec![("host", host.name.to_string()), ("way", way.to_owned())];
-            set(&reach, labels, yes(*state == Reach::Ok));
+            set(&reach, &labels, yes(*state == Reach::Ok));
         }
-        host.rtt_us.inspect(|micros| set(&rtt, name(), whole(*micros) / 1e6));
-        host.path_mtu.inspect(|size| set(&mtu, name(), f64::from(*size)));
+        host.rtt_us.inspect(|micros| set(&rtt, &name(), whole(*micros) / 1e6));
+        host.path_mtu.inspect(|size| set(&mtu, &name(), f64::from(*size)));
         if let Some(tunnel) = &host.wireguard {
-            tunnel.last_handshake_s.inspect(|age| set(&handshake, name(), whole(*age)));
-            add(&received, name(), tunnel.received_bytes);
-            add(&sent, name(), tunnel.sent_bytes);
+            tunnel.last_handshake_s.inspect(|age| set(&handshake, &name(), whole(*age)));
+            add(&received, &name(), tunnel.received_bytes);
+            add(&sent, &name(), tunnel.sent_bytes);
         }
     }
 }
@@ -102,10 +102,10 @@ fn of_networks(registry: &mut Registry, networks: &[Network]) {
         gauges(registry, "network_endpoints", "Endpoints of a network, by place: here or elsewhere");
     for network in networks {
         let name = network.name.to_string();
-        set(&encrypted, vec![("network", name.clone())], yes(network.encryption == Encryption::On));
+        set(&encrypted, &vec![("network", name.clone())], yes(network.encryption == Encryption::On));
         let elsewhere = network.endpoints_total.saturating_sub(network.endpoints_local);
         for (place, count) in [("here", network.endpoints_local), ("elsewhere", elsewhere)] {
-            set(&endpoints, vec![("network", name.clone()), ("place", place.to_owned())], f64::from(count));
+            set(&endpoints, &vec![("network", name.clone()), ("place", place.to_owned())], f64::from(count));
         }
     }
 }
@@ -121,18 +121,18 @@ fn of_endpoints(registry: &mut Registry, endpoints: &Endpoints) {
             let network = ("network", endpoint.network.to_string());
             vec![network, ("container", container.clone()), (key, value.to_owned())]
         };
-        add(&packets, labels("direction", "sent"), traffic.sent_packets);
-        add(&packets, labels("direction", "received"), traffic.received_packets);
-        add(&weight, labels("direction", "sent"), traffic.sent_bytes);
-        add(&weight, labels("direction", "received"), traffic.received_bytes);
+        add(&packets, &labels("direction", "sent"), traffic.sent_packets);
+        add(&packets, &labels("direction", "received"), traffic.received_packets);
+        add(&weight, &labels("direction", "sent"), traffic.sent_bytes);
+        add(&weight, &labels("direction", "received"), traffic.received_bytes);
         for (reason, count) in &traffic.drops {
-            add(&drops, labels("reason", reason), *count);
+            add(&drops, &labels("reason", reason), *count);
         }
     }
     let lost =
         counters(registry, "tunnel_drops", "Packets dropped at the tunnel before a container was known");
     for (reason, count) in &endpoints.tunnel_drops {
-        add(&lost, vec![("reason", reason.clone())], *count);
+        add(&lost, &vec![("reason", reason.clone())], *count);
     }
 }
 
@@ -160,12 +160,12 @@ fn counters(registry: &mut Registry, name: &str, help: &str) -> Counters {
     family
 }
 
-fn set(family: &Gauges, labels: Labels, value: f64) {
-    family.get_or_create(&labels).set(value);
+fn set(family: &Gauges, labels: &Labels, value: f64) {
+    family.get_or_create(labels).set(value);
 }
 
-fn add(family: &Counters, labels: Labels, count: u64) {
-    family.get_or_create(&labels).inc_by(count);
+fn add(family: &Counters, labels: &Labels, count: u64) {
+    family.get_or_create(labels).inc_by(count);
 }
 
 fn yes(it: bool) -> f64 {

@@ -64,7 +64,7 @@ impl World {
         for host in 0..count {
             let mut tunnels = Tunnels::new(id(host));
             let keys = KeyPair { secret: WireGuardSecret::new([host as u8 + 1; 32]), key: key(host) };
-            tunnels.begin(keys, making(), world.now, WallTime::from_millis(0));
+            tunnels.begin(keys, making(), None, world.now, WallTime::from_millis(0));
             let peers = (0..count).filter(|it| *it != host).map(|it| (it, Peer::default())).collect();
             world.hosts.push(Host { tunnels, peers, said: BTreeMap::new(), sightings_told: 0 });
             world.traffic.extend((0..count).filter(|it| *it != host).map(|it| (host, it)));
@@ -434,8 +434,9 @@ fn a_lie_moves_no_session_that_is_heard() {
 fn of_many_observers_four_tell() {
     let mut tunnels = Tunnels::new(id(9));
     let keys = KeyPair { secret: WireGuardSecret::new([9; 32]), key: key(9) };
-    tunnels.begin(keys, making(), Moment::ZERO, WallTime::from_millis(0));
-    let natted = shoal_schema::TunnelFact { generation: 0, key: key(50), port: PORT, serving: true };
+    tunnels.begin(keys, making(), None, Moment::ZERO, WallTime::from_millis(0));
+    let natted =
+        shoal_schema::TunnelFact { generation: 0, key: key(50), port: PORT, serving: true, preshared: false };
     tunnels.learn(id(50), natted);
     tunnels.place(id(50), vec![Ipv4Addr::new(10, 0, 0, 1).into()]);
     let endpoint: SocketAddr = "198.51.100.1:40001".parse().unwrap();
