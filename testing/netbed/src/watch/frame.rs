@@ -36,6 +36,8 @@ pub enum Allow {
     Quic(u16),
     /// WireGuard at another port than the usual ones.
     WireGuard(u16),
+    /// WireGuard at any ports: two routers that translate addresses leave neither of a host's own.
+    TranslatedWireGuard,
 }
 
 impl Allow {
@@ -54,6 +56,7 @@ impl Allow {
                 .udp()
                 .is_some_and(|udp| udp.to == CLEAR && udp.payload.get(4..7) == Some(&vni.to_be_bytes()[1..])),
             Self::Quic(port) => packet.udp().is_some_and(|udp| udp.has(&[*port])),
+            Self::TranslatedWireGuard => packet.udp().is_some_and(|udp| is_wireguard(&udp)),
             Self::WireGuard(port) => packet.udp().is_some_and(|udp| udp.has(&[*port]) && is_wireguard(&udp)),
         }
     }
