@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use shoal_e2e::{Fabric, Features, scenarios};
-use shoal_netbed::{Allow, Bed, NatKind, Tally, eventually};
+use shoal_netbed::{Bed, NatKind, Tally, eventually};
 
 scenarios! {
     two_hosts_behind_nat_reach_each_other_and_again_after_a_nat_forgets,
@@ -33,7 +33,6 @@ fn reached(fabric: &Fabric, from: (usize, &str), to: &str, limit: Duration) -> R
 fn two_hosts_behind_nat_reach_each_other_and_again_after_a_nat_forgets(features: Features) -> Result<()> {
     let bed = Bed::builder(3).behind_nat(2, NatKind::PortRestricted).behind_nat(3, NatKind::PortRestricted);
     let fabric = Fabric::on(bed, features)?;
-    fabric.bed().allow(Allow::TranslatedWireGuard);
     fabric.network("shop", "")?;
     for (host, name) in [(1, "public"), (2, "two"), (3, "three")] {
         fabric.run(host, name, "shop", "")?;
@@ -73,7 +72,6 @@ fn two_hosts_behind_nat_reach_each_other_and_again_after_a_nat_forgets(features:
 fn a_host_behind_nat_that_moves_under_load_is_met_again(features: Features) -> Result<()> {
     let bed = Bed::builder(3).behind_nat(2, NatKind::PortRestricted).behind_nat(3, NatKind::FullCone);
     let fabric = Fabric::on(bed, features)?;
-    fabric.bed().allow(Allow::TranslatedWireGuard);
     fabric.network("shop", "")?;
     for (host, name) in [(1, "public"), (2, "two"), (3, "three")] {
         fabric.run(host, name, "shop", "")?;
@@ -110,7 +108,6 @@ fn a_host_behind_nat_that_moves_under_load_is_met_again(features: Features) -> R
 fn hosts_behind_symmetric_nats_are_told_apart_and_reach_the_public_one(features: Features) -> Result<()> {
     let bed = Bed::builder(3).behind_nat(2, NatKind::Symmetric).behind_nat(3, NatKind::Symmetric);
     let fabric = Fabric::on(bed, features)?;
-    fabric.bed().allow(Allow::TranslatedWireGuard);
     fabric.network("shop", "")?;
     for (host, name) in [(1, "public"), (2, "two"), (3, "three")] {
         fabric.run(host, name, "shop", "")?;

@@ -301,7 +301,11 @@ impl Builder {
             quiet: self.quiet,
         };
         if self.watched {
-            bed.watch = Some(Watch::start(bed.switch.id(), "sw0")?);
+            let watch = Watch::start(bed.switch.id(), "sw0")?;
+            if !self.nats.is_empty() {
+                watch.allow(Allow::TranslatedWireGuard);
+            }
+            bed.watch = Some(watch);
         }
         for number in 1..=self.hosts + self.outsiders {
             let inside = number <= self.hosts;

@@ -36,7 +36,8 @@ pub enum Allow {
     Quic(u16),
     /// WireGuard at another port than the usual ones.
     WireGuard(u16),
-    /// WireGuard at any ports: two routers that translate addresses leave neither of a host's own.
+    /// WireGuard at any ports: two routers that translate addresses leave neither of a host's own. A bed with such
+    /// routers declares it by itself, from the first moment.
     TranslatedWireGuard,
 }
 
