@@ -244,7 +244,8 @@ fn explained(why: Explanation, name: &HostName, port: u16) -> Option<(String, St
         ),
         Explanation::NatPerPeer => (
             format!(
-                "This host and host {name} are both behind NAT, and one NAT shows another port to each host: they cannot                  meet."
+                "This host and host {name} are both behind NAT, and one NAT shows another port to each host: they cannot \
+                 meet."
             ),
             relay.into(),
         ),
@@ -392,6 +393,7 @@ mod tests {
         for (why, part, cure) in table {
             let (finding, mend) = explained(why, &name, 7375).unwrap();
             assert!(finding.contains(part) && mend.contains(cure), "{finding} {mend}");
+            assert!(!finding.contains("  ") && !mend.contains("  "), "{finding} {mend}");
         }
         assert_eq!(explained(Explanation::Fine, &name, 7375), None);
         assert_eq!(explained(Explanation::Early, &name, 7375), None);
