@@ -19,21 +19,22 @@ impl Agent {
     pub(crate) async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), String> {
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
-            if let Effect::DrawTunnelKeys = effect {
-                let keys = secrets::tunnel_keys().map_err(|error| error.to_string())?;
-                effects.extend(self.fabric.tunnel_keys(keys, self.at()));
-            } else if let Err(reason) = self.carry_out(effect).await {
-                for effect in self.owed.put_off(effects, self.parts.clock.now()) {
-                    // Writes are kept with the one that was refused, and refused like it.
-                    let _ = self.carry_out(effect).await;
+            match self.carry_out(effect).await {
+                Ok(following) => effects.extend(following),
+                Err(reason) => {
+                    for effect in self.owed.put_off(effects, self.parts.clock.now()) {
+                        // Writes are kept with the one that was refused, and refused like it.
+                        let _ = self.carry_out(effect).await;
+                    }
+                    return Err(reason);
                 }
-                return Err(reason);
             }
         }
         Ok(())
     }
 
-    async fn carry_out(&mut self, effect: Effect) -> Result<(), String> {
+    /// Carries one effect out. Returns what follows from that.
+    async fn carry_out(&mut self, effect: Effect) -> Result<Vec<Effect>, String> {
         match effect {
             Effect::Save { writes, durable: _ } => self.save(writes)?,
             Effect::Clear(prefix) => {
@@ -62,15 +63,17 @@ impl Agent {
                 self.parts.transport.set_membership(member);
             }
             Effect::Trust(view) => self.parts.transport.set_trust(view),
-            // Drawn where further effects can follow.
-            Effect::DrawTunnelKeys => {}
+            Effect::DrawTunnelKeys => {
+                let keys = secrets::tunnel_keys().map_err(|error| format!("no key can be drawn: {error}"))?;
+                return Ok(self.fabric.tunnel_keys(keys, self.at()));
+            }
             Effect::Notice(sentence) => self.notice(sentence),
             Effect::Stop(sentence) => {
                 tracing::error!("{sentence}");
                 self.stop = Some(sentence);
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Carries out effects that nobody waits for; a failure is told to the operator.
