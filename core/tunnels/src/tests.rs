@@ -173,6 +173,17 @@ fn an_end_that_does_not_answer_is_looked_for_at_each_address_in_turn() {
 }
 
 #[test]
+fn only_tunnels_to_live_hosts_are_worth_a_look_more_often() {
+    let mut tunnels = pair();
+    assert!(tunnels.is_unsettled(at(1)), "a live host's end that was never looked at");
+    shake(&mut tunnels, &[0], 2);
+    assert!(!tunnels.is_unsettled(at(3)));
+    assert!(tunnels.is_unsettled(at(2 + 180)), "its session has ended");
+    tunnels.tick(&BTreeSet::new(), &making(), KEY_LIFETIME, at(183), wall(183));
+    assert!(!tunnels.is_unsettled(at(183)), "host 2 is down");
+}
+
+#[test]
 fn of_two_ends_with_one_key_the_lower_host_has_it_and_a_clash_of_our_own_changes_keys() {
     let mut tunnels = pair();
     tunnels.learn(

@@ -160,9 +160,15 @@ impl Tunnels {
         Some(Status { handshake: contact.handshake_age(now), ..contact.status.clone() })
     }
 
-    /// Whether some tunnel has no session yet or a change of keys is under way: worth a look more often.
+    /// Whether a change of keys is under way or some tunnel to a live host has no session yet, one that was just heard
+    /// of included: worth a look more often. A host that is down answers nothing, for however long it is looked at.
     pub fn is_unsettled(&self, now: Moment) -> bool {
-        self.own.len() > 1 || self.contacts.values().any(|contact| contact.is_unsettled(now))
+        let is_unsettled = |host: HostId, theirs: u32| {
+            let mut contacts = self.own.keys().map(|own| self.contact(*own, host, theirs));
+            contacts.any(|contact| contact.is_none_or(|contact| contact.is_unsettled(now)))
+        };
+        let mut live = self.alive.iter().filter_map(|host| Some((*host, self.others.get(host)?)));
+        self.own.len() > 1 || live.any(|(host, ends)| ends.keys().any(|theirs| is_unsettled(host, *theirs)))
     }
 
     pub(crate) fn contact(&self, own: u32, host: HostId, generation: u32) -> Option<&Contact> {
