@@ -146,6 +146,8 @@ impl Agent {
         let mut tunnels = tokio::time::interval(TUNNELS_EVERY);
         self.perform_quietly(first).await;
         self.take_up_kernel().await;
+        // Before the first plan: an end that answers stays where it is heard, which no fact may tell.
+        self.look_at_tunnels().await;
         self.survey().await;
         tracing::info!(host = %self.fabric.me(), "the agent is ready");
         while self.stop.is_none() {
