@@ -19,7 +19,7 @@ pub struct LocalTunnels {
     /// What the names of tunnel devices begin with; see [`LinkName`] for the room there is.
     pub prefix: String,
     /// UDP port of VXLAN in clear.
-    pub clear_port: u16,
+    pub vxlan_port: u16,
     /// How encrypted ends are made.
     pub making: Making,
     /// How long a key is used.
@@ -30,11 +30,6 @@ impl LocalTunnels {
     /// The device of an encrypted end. Two ends that stand side by side have generations that follow each other.
     fn device(&self, generation: u32) -> Option<LinkName> {
         format!("{}{}", self.prefix, generation % 2).parse().ok()
-    }
-
-    /// The device for networks in clear.
-    fn clear_device(&self) -> Option<LinkName> {
-        format!("{}-clear", self.prefix).parse().ok()
     }
 }
 
@@ -86,6 +81,14 @@ impl Fabric {
     /// The device through which this host sends to encrypted networks.
     pub fn sending_device(&self) -> Option<LinkName> {
         self.local.tunnels.device(self.tunnels.serving()?.generation)
+    }
+
+    /// The device for networks in clear and its UDP port, while some network asks for it.
+    pub fn clear_device(&self) -> Option<(LinkName, u16)> {
+        let LocalTunnels { prefix, vxlan_port, .. } = &self.local.tunnels;
+        let is_wanted = self.networks.catalog().iter().any(|(_, spec)| shoal_networks::is_in_clear(spec));
+        let name = is_wanted.then(|| format!("{prefix}-clear").parse().ok()).flatten()?;
+        Some((name, *vxlan_port))
     }
 
     pub(crate) fn tick_tunnels(&mut self, at: At) -> Vec<Effect> {
@@ -176,10 +179,8 @@ impl Fabric {
             };
             (name, Tunnel::Encrypted(wireguard))
         });
-        let in_clear = self.networks.catalog().iter().any(|(_, spec)| shoal_networks::is_in_clear(spec));
-        let clear = in_clear.then(|| self.local.tunnels.clear_device()).flatten();
-        let port = self.local.tunnels.clear_port;
-        encrypted.chain(clear.map(|name| (name, Tunnel::Clear { port }))).collect()
+        let clear = self.clear_device().map(|(name, port)| (name, Tunnel::Clear { port }));
+        encrypted.chain(clear).collect()
     }
 
     /// Another host's ends, and how each of ours reaches them.

@@ -362,7 +362,7 @@ impl Fabric {
                 .take(shoal_schema::limit::ADDRESSES_MAX)
                 .collect(),
             quic_port: self.local.quic_port,
-            vxlan_port: self.local.tunnels.clear_port,
+            vxlan_port: self.local.tunnels.vxlan_port,
             underlay_mtu: self.local.underlay_mtu,
             version: self.local.version.clone(),
             certificate: member.identity.certificate.encode(),

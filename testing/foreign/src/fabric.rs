@@ -202,7 +202,7 @@ fn local(number: u8) -> LocalHost {
         quic_port: 7373,
         tunnels: LocalTunnels {
             prefix: "shoal".to_owned(),
-            clear_port: 7374,
+            vxlan_port: 7374,
             making: Making { backend: Backend::Kernel, port: 7375, software: None },
             key_lifetime: KEY_LIFETIME,
         },

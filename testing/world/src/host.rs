@@ -124,7 +124,7 @@ impl Host {
             quic_port: 7373,
             tunnels: LocalTunnels {
                 prefix: "shoal".into(),
-                clear_port: 7374,
+                vxlan_port: 7374,
                 making: Making { backend: Backend::Kernel, port: 7375, software: None },
                 key_lifetime: KEY_LIFETIME,
             },

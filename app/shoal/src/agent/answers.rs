@@ -9,7 +9,7 @@ use shoal_api::{
 };
 use shoal_fabric::HostSummary;
 use shoal_networks::{EndpointRecord, Naming, is_in_clear};
-use shoal_plan::{Backend, Tunnel};
+use shoal_plan::Backend;
 use shoal_planner::link_names;
 use shoal_ports::{Counters, LinkCounters};
 use shoal_schema::{EndpointFact, NetworkSpec};
@@ -170,16 +170,12 @@ impl Agent {
                 up: applied.contains_key(&device),
                 device,
             });
-        let planned = self.view().tunnels;
-        let clear = planned.into_iter().find_map(|(device, tunnel)| match tunnel {
-            Tunnel::Clear { port } => Some(ClearDevice { port, up: applied.contains_key(&device), device }),
-            Tunnel::Encrypted(_) => None,
-        });
+        let clear_device = |(device, port)| ClearDevice { port, up: applied.contains_key(&device), device };
         let in_clear = self.fabric.networks().catalog().iter().filter(|(_, spec)| is_in_clear(spec));
         TunnelInfo {
             encrypted,
             key_changing: tunnels.own().count() > 1,
-            clear,
+            clear: self.fabric.clear_device().map(clear_device),
             clear_networks: in_clear.map(|(_, spec)| spec.name.clone()).collect(),
         }
     }

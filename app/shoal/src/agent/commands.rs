@@ -213,7 +213,7 @@ impl Agent {
             name: local.name.clone(),
             addresses: advertise,
             quic_port: local.quic_port,
-            vxlan_port: local.tunnels.clear_port,
+            vxlan_port: local.tunnels.vxlan_port,
             version: local.version.clone(),
         };
         let (transport, inputs) = (self.parts.transport.clone(), self.parts.inputs.clone());

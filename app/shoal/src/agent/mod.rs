@@ -147,7 +147,7 @@ fn local_tunnels(settings: &Settings) -> LocalTunnels {
     };
     LocalTunnels {
         prefix: settings.tunnel_device.clone(),
-        clear_port: settings.vxlan_port,
+        vxlan_port: settings.vxlan_port,
         making: Making { backend, port: settings.wireguard_port, software },
         key_lifetime: settings.key_lifetime,
     }

@@ -27,7 +27,7 @@ fn local(n: usize) -> LocalHost {
         quic_port: 7373,
         tunnels: LocalTunnels {
             prefix: "shoal".into(),
-            clear_port: 7374,
+            vxlan_port: 7374,
             making: Making { backend: Backend::Kernel, port: 7375, software: None },
             key_lifetime: shoal_tunnels::KEY_LIFETIME,
         },
