@@ -94,9 +94,10 @@ impl Paths {
             self.states.entry(*host).or_insert_with(|| {
                 let due = bulk_due;
                 bulk_due = bulk_due + Duration::from_secs(1);
+                let search = Search::new(*full);
                 State {
-                    path: Path::default(),
-                    search: Search::new(*full),
+                    path: Path { full: search.full(), ..Path::default() },
+                    search,
                     waiting: None,
                     due: now,
                     bulk_due: due,
@@ -184,7 +185,8 @@ impl Paths {
                 }
                 state.due = now + watch_every;
                 effects.extend(state.set(host, Path { tried: true, mtu: Some(mtu), ..state.path.clone() }));
-                if now >= state.bulk_due {
+                // Full packets that get lost on a narrow path would look like corrupted ones.
+                if now >= state.bulk_due && mtu >= state.search.full() {
                     state.bulk_due = now + bulk_every;
                     effects.push(Effect::Transfer(host));
                 }

@@ -5,6 +5,8 @@
 pub struct Path {
     /// Whether probes have come to an end at least once.
     pub tried: bool,
+    /// Largest IP packet that should pass, since the links at both ends carry it, bytes.
+    pub full: u16,
     /// Largest IP packet of a container that passes, bytes; `None`: nothing passes, or not known yet.
     pub mtu: Option<u16>,
     /// What became of the last bulk transfer.

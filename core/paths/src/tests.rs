@@ -69,6 +69,7 @@ fn a_narrow_path_is_measured_to_the_resolution() {
         wire.run(Duration::from_secs(20));
         let mtu = wire.mtu().unwrap();
         assert!(mtu <= carries && carries - mtu <= RESOLUTION, "{carries}: found {mtu}");
+        assert_eq!(wire.transfers, 0, "{carries}: a stream of full packets cannot pass");
     }
 }
 
@@ -76,7 +77,7 @@ fn a_narrow_path_is_measured_to_the_resolution() {
 fn a_dead_path_is_told_once_and_comes_back_by_itself() {
     let mut wire = Wire::new(0);
     wire.run(Duration::from_secs(30));
-    assert_eq!(wire.found, [Path { tried: true, mtu: None, bulk: Bulk::Unknown }]);
+    assert_eq!(wire.found, [Path { tried: true, full: FULL, mtu: None, bulk: Bulk::Unknown }]);
     wire.carries = 1500;
     wire.run(Duration::from_secs(5));
     assert_eq!(wire.mtu(), Some(FULL));
@@ -115,5 +116,6 @@ fn a_broken_bulk_transfer_is_told_beside_the_size_that_passes() {
     let mut wire = Wire::new(1500);
     wire.run(Duration::from_secs(1));
     let told = wire.paths.bulk(host(), Bulk::Broken);
-    assert_eq!(told, [Effect::Found(host(), Path { tried: true, mtu: Some(FULL), bulk: Bulk::Broken })]);
+    let path = Path { tried: true, full: FULL, mtu: Some(FULL), bulk: Bulk::Broken };
+    assert_eq!(told, [Effect::Found(host(), path)]);
 }

@@ -25,10 +25,10 @@ pub struct Evidence {
     pub nat_here: Nat,
     /// What stands between the other host and its peers.
     pub nat_there: Nat,
-    /// Whether the smallest probes pass; `None`: not known yet.
-    pub small_pass: Option<bool>,
-    /// Whether packets pass that are as large as the underlay should carry; `None`: not known yet.
-    pub full_pass: Option<bool>,
+    /// The largest packet that passes, bytes, 0 if none does; `None`: not known yet.
+    pub passes: Option<u16>,
+    /// The largest packet that should pass, since the links at both ends carry it, bytes.
+    pub full: u16,
 }
 
 /// Why, as far as it can be told from this host.
@@ -56,16 +56,21 @@ pub enum Explanation {
     Unreached,
     /// There is a session and nothing passes.
     Silent,
-    /// Small packets pass, full ones do not.
-    Mtu,
+    /// Small packets pass, full ones do not: something between the hosts carries less than their own links.
+    Mtu {
+        /// As in [`Evidence`].
+        passes: u16,
+        /// As in [`Evidence`].
+        full: u16,
+    },
 }
 
 /// The explanation that fits, the one that rules out the others first.
 pub fn explain(of: Evidence) -> Explanation {
     if of.is_up {
-        return match (of.small_pass, of.full_pass) {
-            (Some(false), _) => Explanation::Silent,
-            (_, Some(false)) => Explanation::Mtu,
+        return match of.passes {
+            Some(0) => Explanation::Silent,
+            Some(passes) if passes < of.full => Explanation::Mtu { passes, full: of.full },
             _ => Explanation::Fine,
         };
     }
@@ -103,8 +108,8 @@ mod tests {
             clock_behind: Duration::ZERO,
             nat_here: Nat::None,
             nat_there: Nat::None,
-            small_pass: Some(false),
-            full_pass: None,
+            passes: Some(0),
+            full: 1370,
         };
         let up = Evidence { is_up: true, looked_for: Duration::ZERO, ..none };
         let hour = Duration::from_secs(3_600);
@@ -124,11 +129,11 @@ mod tests {
                 NatPerPeer,
             ),
             (up, Silent),
-            (Evidence { small_pass: Some(true), full_pass: Some(false), ..up }, Mtu),
-            (Evidence { small_pass: Some(true), full_pass: Some(true), ..up }, Fine),
-            (Evidence { small_pass: None, full_pass: None, ..up }, Fine),
+            (Evidence { passes: Some(1362), ..up }, Mtu { passes: 1362, full: 1370 }),
+            (Evidence { passes: Some(1370), ..up }, Fine),
+            (Evidence { passes: None, ..up }, Fine),
             // A clock that went back does no harm while a session stands.
-            (Evidence { small_pass: Some(true), full_pass: Some(true), clock_behind: hour, ..up }, Fine),
+            (Evidence { passes: Some(1370), clock_behind: hour, ..up }, Fine),
         ];
         for (evidence, wanted) in table {
             assert_eq!(explain(evidence), wanted, "{evidence:?}");

@@ -9,6 +9,7 @@ use shoal_netbed::{Bed, Host, eventually};
 scenarios! {
     doctor_finds_nothing_on_a_sound_fabric,
     a_port_that_does_not_answer_is_named_with_its_host,
+    a_link_in_the_middle_that_carries_less_is_told_with_the_size_that_passes,
     what_somebody_took_from_the_kernel_is_explained_or_mended,
     an_endpoint_on_which_docker_and_shoal_differ_is_explained_and_the_advice_mends_it,
 }
@@ -42,6 +43,30 @@ fn a_port_that_does_not_answer_is_named_with_its_host(features: Features) -> Res
         ensure!(told.contains("7375") && told.contains("h2"), "{told}");
         Ok(())
     })
+}
+
+/// Both hosts' own links carry 1500 bytes, the switch's port between them less: larger packets are lost in silence.
+fn a_link_in_the_middle_that_carries_less_is_told_with_the_size_that_passes(
+    features: Features,
+) -> Result<()> {
+    let fabric = Fabric::new(2, features)?;
+    fabric.sound()?;
+    fabric.bed().switch("ip link set p2 mtu 1400")?;
+    for (host, other) in [(1, "h2"), (2, "h1")] {
+        let full =
+            format!("Packets of 1370 bytes do not pass through the tunnel to host {other}, only of up to ");
+        eventually("doctor to tell the size that passes", Duration::from_secs(60), || {
+            let told = fabric.host(host).try_shoal("doctor")?.refused()?;
+            let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+            let size = told.split_once(&full).and_then(|(_, rest)| rest.split_once('.')?.0.parse().ok());
+            ensure!(size.is_some_and(|size: u16| (1250..1280).contains(&size)), "{told}");
+            ensure!(told.contains("raise its MTU to 1500"), "{told}");
+            Ok(())
+        })?;
+    }
+    let hosts = fabric.host(1).shoal_json("hosts")?;
+    ensure!(!hosts.to_string().contains("unreachable"), "small packets pass: {hosts}");
+    Ok(())
 }
 
 /// Somebody takes the program off a container's link: no packet passes in error, and the agent puts it back.

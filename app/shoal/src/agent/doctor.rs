@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shoal_api::{Check, Doctor, Encryption, Here, HostState, Reach};
 use shoal_networks::EndpointDifference;
-use shoal_planner::{change_text, diff, plan};
+use shoal_planner::{OVERHEAD, change_text, diff, plan};
 use shoal_tunnels::{Evidence, Explanation};
 use shoal_types::HostName;
 
@@ -91,12 +91,10 @@ impl Agent {
         for host in self.hosts().into_iter().filter(|host| host.state != HostState::This) {
             let address = host.addresses.first().map(ToString::to_string).unwrap_or_default();
             let ports = |port: u16| format!("{} UDP port {port}", host.name);
-            let tunnel_port = host.tunnel_port.unwrap_or_default();
             if host.state == HostState::Down {
                 checks.push(not_heard(&host, &address));
                 continue;
             }
-            let open = |port: u16| format!("Open UDP port {port} between the two hosts.");
             checks.push(match &host.quic {
                 Reach::Unreachable { .. } if host.behind_nat => right(
                     ports(host.quic_port),
@@ -109,20 +107,26 @@ impl Agent {
                     right(ports(host.quic_port), "Agents talk to each other.".into())
                 }
             });
-            checks.push(match (&host.tunnel, host.path_mtu) {
-                (Reach::Unreachable { why }, _) => {
-                    let told = explained(self.explain(&host), &host.name, tunnel_port);
-                    let (finding, mend) = told.unwrap_or_else(|| (sentence(why), open(tunnel_port)));
-                    wrong(ports(tunnel_port), finding, mend)
-                }
-                (Reach::Ok, Some(mtu)) => right(
-                    ports(tunnel_port),
-                    format!("Packets of up to {mtu} bytes pass through the tunnel."),
-                ),
-                (Reach::Ok | Reach::Unknown, _) => {
-                    right(ports(tunnel_port), "The path is still being measured.".into())
-                }
-            });
+            checks.push(self.check_tunnel(&host));
+        }
+    }
+
+    /// Whether packets of every size pass through the tunnel to a host, and why not.
+    fn check_tunnel(&self, host: &shoal_api::Host) -> Check {
+        let port = host.tunnel_port.unwrap_or_default();
+        let subject = format!("{} UDP port {port}", host.name);
+        let why = self.explain(host);
+        match (&host.tunnel, explained(why, &host.name, port)) {
+            (Reach::Unreachable { .. }, Some((finding, mend))) => wrong(subject, finding, mend),
+            (Reach::Unreachable { why }, None) => wrong(subject, sentence(why), open(port)),
+            (Reach::Ok, Some((finding, mend))) if matches!(why, Explanation::Mtu { .. }) => {
+                wrong(subject, finding, mend)
+            }
+            (Reach::Ok | Reach::Unknown, _) => {
+                let found =
+                    host.path_mtu.map(|mtu| format!("Packets of up to {mtu} bytes pass through the tunnel."));
+                right(subject, found.unwrap_or_else(|| "The path is still being measured.".into()))
+            }
         }
     }
 
@@ -139,8 +143,8 @@ impl Agent {
             clock_behind: tunnels.serving().map(|end| end.made.since(at.wall)).unwrap_or_default(),
             nat_here: tunnels.nat(self.fabric.me()),
             nat_there: tunnels.nat(host.id),
-            small_pass: path.map(|path| path.mtu.is_some()),
-            full_pass: None,
+            passes: path.map(|path| path.mtu.unwrap_or(0)),
+            full: path.map_or(0, |path| path.full),
         })
     }
 
@@ -228,9 +232,13 @@ impl Agent {
     }
 }
 
+/// What to do about a port that does not answer.
+fn open(port: u16) -> String {
+    format!("Open UDP port {port} between the two hosts.")
+}
+
 /// What is wrong with the tunnel to a host, and what to do; `None`: nothing more than that nothing passes.
 fn explained(why: Explanation, name: &HostName, port: u16) -> Option<(String, String)> {
-    let open = format!("Open UDP port {port} between the two hosts.");
     let relay = "Forward the tunnel's UDP port on one of the two routers to its host, or give one host a public address.";
     let (finding, mend) = match why {
         Explanation::Fine | Explanation::Early => return None,
@@ -255,20 +263,25 @@ fn explained(why: Explanation, name: &HostName, port: u16) -> Option<(String, St
         ),
         Explanation::NatOne => (
             format!("There is a NAT between this host and host {name}, and no handshake comes through it."),
-            open,
+            open(port),
         ),
         Explanation::PortClosed => (
             format!("The agent of host {name} answers, and its tunnel's UDP port {port} does not."),
-            format!("{open} If it is open, compare the key in `shoal hosts -o json` here with `shoal status` there."),
+            format!("{} If it is open, compare the key in `shoal hosts -o json` here with `shoal status` there.", open(port)),
         ),
-        Explanation::Unreached => (format!("Nothing answers at host {name}, neither its agent nor its tunnel."), open),
+        Explanation::Unreached => (format!("Nothing answers at host {name}, neither its agent nor its tunnel."), open(port)),
         Explanation::Silent => (
             format!("Host {name} shakes hands, and no packet passes through the tunnel."),
             "Look at `shoal doctor` on that host; both agents must run.".into(),
         ),
-        Explanation::Mtu => (
-            format!("Host {name} shakes hands and small packets pass, full ones do not."),
-            "A link between the hosts carries less than its ends say: lower the MTU of the hosts' own links.".into(),
+        Explanation::Mtu { passes, full } => (
+            format!("Packets of {full} bytes do not pass through the tunnel to host {name}, only of up to {passes}."),
+            format!(
+                "Something between the hosts carries less than their own links: raise its MTU to {}, or lower theirs to {}. \
+                 Until then containers are told the smaller size.",
+                full.saturating_add(OVERHEAD),
+                passes.saturating_add(OVERHEAD)
+            ),
         ),
     };
     Some((finding, mend))
@@ -388,7 +401,7 @@ mod tests {
             (Explanation::PortClosed, "UDP port 7375 does not", "7375"),
             (Explanation::Unreached, "Nothing answers at host host-2", "7375"),
             (Explanation::Silent, "no packet passes", "shoal doctor"),
-            (Explanation::Mtu, "full ones do not", "MTU"),
+            (Explanation::Mtu { passes: 1268, full: 1370 }, "only of up to 1268", "lower theirs to 1398"),
         ];
         for (why, part, cure) in table {
             let (finding, mend) = explained(why, &name, 7375).unwrap();

@@ -259,8 +259,8 @@ impl World {
             clock_behind: Duration::ZERO,
             nat_here: tunnels.nat(id(from)),
             nat_there: tunnels.nat(id(to)),
-            small_pass: None,
-            full_pass: None,
+            passes: None,
+            full: 1370,
         })
     }
 }
