@@ -11,6 +11,7 @@ scenarios! {
     two_hosts_behind_nat_reach_each_other_and_again_after_a_nat_forgets,
     hosts_behind_symmetric_nats_are_told_apart_and_reach_the_public_one,
     a_host_behind_nat_that_moves_under_load_is_met_again,
+    an_agent_that_starts_again_goes_on_sending_where_a_peer_behind_nat_is_heard,
 }
 
 /// How a host is seen by another, from `shoal hosts`.
@@ -103,6 +104,28 @@ fn a_host_behind_nat_that_moves_under_load_is_met_again(features: Features) -> R
         Ok(())
     })?;
     fabric.settle(3)
+}
+
+/// Nobody but the public host's own tunnel knows where the other is: with a single observer there is no other sighting.
+fn an_agent_that_starts_again_goes_on_sending_where_a_peer_behind_nat_is_heard(
+    features: Features,
+) -> Result<()> {
+    let fabric = Fabric::on(Bed::builder(2).behind_nat(2, NatKind::PortRestricted), features)?;
+    fabric.network("shop", "")?;
+    fabric.run(1, "public", "shop", "")?;
+    fabric.run(2, "hidden", "shop", "")?;
+    let hidden = fabric.v4(2, "hidden", "shop")?;
+    reached(&fabric, (1, "public"), &hidden, Duration::from_secs(25))?;
+    let mut load = fabric.host(1).exec_spawn("public", &["ping", "-i0.05", "-c400", "-W2", &hidden])?;
+    load.prints("bytes from", Duration::from_secs(5))?;
+    for _ in 0..4 {
+        fabric.host(1).kill_agent()?;
+        fabric.start_agent(fabric.host(1))?;
+        fabric.settle(2)?;
+    }
+    let tally = Tally::of_ping(&load.finish(Duration::from_secs(60))?)?;
+    ensure!(tally.lost() == 0, "{tally:?}");
+    Ok(())
 }
 
 fn hosts_behind_symmetric_nats_are_told_apart_and_reach_the_public_one(features: Features) -> Result<()> {
