@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use shoal_kit::{FNV1A, fnv1a};
 use shoal_types::HostId;
 
 /// The address of the end that `host` made as its `generation`-th: of 240.0.0.0/4 (class E, reserved by RFC 1112 and
@@ -11,15 +12,9 @@ use shoal_types::HostId;
 /// one of 2,000 fabrics, with 3,000 in one of 56. Then the end of the lower host id has the address, and the other host
 /// takes its next generation.
 pub fn tunnel_address(host: HostId, generation: u32) -> Ipv4Addr {
-    let bytes = host.bytes().iter().copied().chain(generation.to_be_bytes());
-    let hash = fnv1a(bytes);
+    let hash = fnv1a(FNV1A, host.bytes().iter().chain(&generation.to_be_bytes()));
     let [_, b, c, d] = ((hash ^ (hash >> 32)) as u32).to_be_bytes();
     Ipv4Addr::new(240 + u8::try_from((hash >> 56) % 15).unwrap_or(0), b, c, d)
-}
-
-/// FNV-1a (Fowler, Noll and Vo), 64 bits.
-fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

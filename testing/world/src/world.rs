@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use shoal_kit::Prng;
+use shoal_kit::{FNV1A, Prng, fnv1a};
 use shoal_networks::EngineReport;
 use shoal_types::{HostId, Moment, NetworkId};
 
@@ -115,7 +115,7 @@ impl World {
             edits: 0,
             queue: BTreeMap::new(),
             events: 0,
-            trace: 0xcbf2_9ce4_8422_2325,
+            trace: FNV1A,
             lines: Vec::new(),
         };
         for host in 0..world.hosts.len() {
@@ -219,13 +219,11 @@ impl World {
         self.hosts.iter().position(|host| host.id == id)
     }
 
-    /// Folds bytes into the trace (FNV-1a).
+    /// Folds bytes into the trace.
     pub(crate) fn note(&mut self, kind: u8, host: usize, bytes: &[u8]) {
         let head = [kind, u8::try_from(host % 256).unwrap_or_default()];
         let time = self.now.as_nanos().to_be_bytes();
-        for byte in head.iter().chain(&time).chain(bytes) {
-            self.trace = (self.trace ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-        }
+        self.trace = fnv1a(self.trace, head.iter().chain(&time).chain(bytes));
     }
 
     fn happen(&mut self, event: Event) {
