@@ -14,7 +14,7 @@
 //!
 //! What other hosts say of their ends comes as facts. Their addresses in the tunnel follow from host and generation
 //! ([`tunnel_address`]). A host behind NAT does not know where it is heard: its peers tell each other, in facts too,
-//! and both hosts of a pair then look for each other there ([`Tunnels::sight`]; `docs/internals/tunnels.md`).
+//! and both hosts of a pair then look for each other there ([`Tunnels::sight`]; `docs/internals/finding-ends.md`).
 
 mod address;
 mod claims;
