@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::{hex, unhex};
+
 /// Text that is not an id: wrong length or a character that is not hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{text}\" is not {what}: {expected} hexadecimal digits are expected")]
@@ -59,8 +61,7 @@ macro_rules! id16 {
             type Err = ParseIdError;
 
             fn from_str(text: &str) -> Result<Self, ParseIdError> {
-                let bytes = unhex(text).and_then(|bytes| Self::from_slice(&bytes));
-                bytes.ok_or_else(|| ParseIdError { what: $what, expected: 32, text: text.to_owned() })
+                unhex(text).map(Self).ok_or_else(|| ParseIdError { what: $what, expected: 32, text: text.to_owned() })
             }
         }
 
@@ -140,18 +141,6 @@ impl fmt::Debug for EndpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EndpointId({})", self.short())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    // `from_str_radix` takes a sign, so the digits are checked first.
-    if !text.bytes().all(|b| b.is_ascii_hexdigit()) || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
 #[cfg(test)]

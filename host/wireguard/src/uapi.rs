@@ -9,7 +9,7 @@ mod state;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use shoal_types::{WireGuardKey, WireGuardSecret};
+use shoal_types::{WireGuardKey, WireGuardSecret, hex, unhex};
 
 pub use state::{DeviceState, PeerState, Unanswered};
 
@@ -126,7 +126,7 @@ pub fn parse(text: &str) -> Result<Request, Refusal> {
 
 fn read_line(change: &mut Change, key: &str, value: &str) -> Option<()> {
     if key == "public_key" {
-        change.peers.push(PeerChange::new(WireGuardKey::new(from_hex(value)?)));
+        change.peers.push(PeerChange::new(WireGuardKey::new(unhex(value)?)));
         return Some(());
     }
     match change.peers.last_mut() {
@@ -173,34 +173,17 @@ fn truth(value: &str) -> Option<bool> {
 
 /// A secret, where all zeros stand for none.
 fn secret(value: &str) -> Option<Option<WireGuardSecret>> {
-    let bytes = from_hex(value)?;
+    let bytes = unhex(value)?;
     Some((bytes != [0; 32]).then(|| WireGuardSecret::new(bytes)))
-}
-
-fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let text = text.as_bytes();
-    let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
-    let mut bytes = [0; 32];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::try_from(digit(2 * at)? << 4 | digit(2 * at + 1)?).ok()?;
-    }
-    (text.len() == 64).then_some(bytes)
-}
-
-fn hex(bytes: &[u8; 32]) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 impl Change {
     /// The request that asks for this.
     pub fn text(&self) -> String {
         let mut text = String::from("set=1\n");
-        let secret =
-            |secret: &Option<WireGuardSecret>| hex(secret.as_ref().map_or(&[0; 32], WireGuardSecret::reveal));
+        let secret = |secret: &Option<WireGuardSecret>| {
+            hex(secret.as_ref().map_or(&[0; 32], |secret| secret.reveal()))
+        };
         if let Some(private) = &self.private {
             let _ = writeln!(text, "private_key={}", secret(private));
         }

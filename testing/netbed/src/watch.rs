@@ -27,6 +27,7 @@ use nix::sys::socket::{
     sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
+use shoal_types::hex;
 
 pub use frame::Allow;
 use frame::{Kind, judge};
@@ -225,14 +226,10 @@ fn note(seen: &mut Seen, frame: &[u8], from: usize) {
     if let Some(wrong) = wrong {
         seen.violations += 1;
         if seen.first.len() < KEPT {
-            seen.first.push(format!("{wrong} (link {from}, {} bytes): {}", frame.len(), hex(frame)));
+            let shown = hex(&frame[..frame.len().min(SHOWN)]);
+            seen.first.push(format!("{wrong} (link {from}, {} bytes): {shown}", frame.len()));
         }
     }
-}
-
-fn hex(frame: &[u8]) -> String {
-    let shown = &frame[..frame.len().min(SHOWN)];
-    shown.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join("")
 }
 
 fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {

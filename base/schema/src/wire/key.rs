@@ -16,7 +16,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use shoal_types::{EndpointId, HostId, NetworkId, PoolIndex};
+use shoal_types::{EndpointId, HostId, NetworkId, PoolIndex, hex};
 
 use super::DecodeError;
 use crate::{Fact, GiftFact};
@@ -207,7 +207,7 @@ impl fmt::Display for FactKey {
         let cut = self.0.iter().position(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let (kind, ids) = self.0.split_at(cut);
         f.write_str(&String::from_utf8_lossy(kind))?;
-        ids.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(ids))
     }
 }
 
@@ -321,5 +321,5 @@ fn endpoint_bytes(id: &EndpointId) -> Vec<u8> {
 }
 
 fn endpoint_id(bytes: &[u8; 32]) -> Option<EndpointId> {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().parse().ok()
+    hex(bytes).parse().ok()
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt::PeerCredentials,
 };
-use shoal_types::{WireGuardKey, WireGuardSecret};
+use shoal_types::{WireGuardKey, WireGuardSecret, hex, unhex};
 
 use super::settings::{PeerSettings, Settings, Step, secret};
 use super::timer::Timer;
@@ -81,7 +81,7 @@ impl Engine {
 
     /// Sets its own key and port, and leaves the other ends alone.
     pub(crate) fn set_own(self, secret: &WireGuardSecret, port: u16) -> Result<(), Failure> {
-        self.set(&format!("private_key={}\nlisten_port={port}\n", hexadecimal(secret.reveal())))
+        self.set(&format!("private_key={}\nlisten_port={port}\n", hex(secret.reveal())))
     }
 
     /// Says how large a packet inside the tunnel may be, VXLAN's headers included, bytes. The protocol has no word for
@@ -135,11 +135,11 @@ impl Engine {
 fn write_step(request: &mut String, step: &Step) {
     // Writing to a string cannot fail.
     let _ = match step {
-        Step::Remove(key) => write!(request, "public_key={}\nremove=true\n", hexadecimal(key.bytes())),
+        Step::Remove(key) => write!(request, "public_key={}\nremove=true\n", hex(key.bytes())),
         Step::Set { key, preshared, endpoint, keepalive, allowed } => {
-            let _ = writeln!(request, "public_key={}", hexadecimal(key.bytes()));
+            let _ = writeln!(request, "public_key={}", hex(key.bytes()));
             if let Some(preshared) = preshared {
-                let _ = writeln!(request, "preshared_key={}", hexadecimal(preshared.reveal()));
+                let _ = writeln!(request, "preshared_key={}", hex(preshared.reveal()));
             }
             if let Some(endpoint) = endpoint {
                 let _ = writeln!(request, "endpoint={endpoint}");
@@ -221,25 +221,7 @@ fn wrong(value: &str) -> String {
     format!("its answer has a value that is none: {value:?}")
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// 32 bytes of hexadecimal digits. What is wrong is not shown: it may be most of a secret.
 fn bytes(text: &str) -> Result<[u8; 32], String> {
-    let wrong = || "its answer has a key that is none".to_owned();
-    let mut bytes = [0; 32];
-    if text.len() != 64 {
-        return Err(wrong());
-    }
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digit = |at: usize| digits.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-        let value = digit(0).zip(digit(1)).ok_or_else(wrong)?;
-        *byte = u8::try_from(value.0 << 4 | value.1).map_err(|_| wrong())?;
-    }
-    Ok(bytes)
+    unhex(text).ok_or_else(|| "its answer has a key that is none".to_owned())
 }

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use shoal_types::{WireGuardKey, WireGuardSecret};
+use shoal_types::{WireGuardKey, WireGuardSecret, hex, unhex};
 
-use super::{from_hex, hex, secret};
+use super::secret;
 
 /// What `get=1` tells of the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl DeviceState {
 
     fn read_line(&mut self, key: &str, value: &str) -> Option<()> {
         if key == "public_key" {
-            self.peers.push(PeerState::new(WireGuardKey::new(from_hex(value)?)));
+            self.peers.push(PeerState::new(WireGuardKey::new(unhex(value)?)));
             return Some(());
         }
         match (self.peers.last_mut(), key) {

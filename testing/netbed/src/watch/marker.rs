@@ -12,7 +12,7 @@ const WINDOW: usize = 8;
 
 /// The marker as ping's `-p` takes it.
 pub fn marker_hex() -> String {
-    MARKER.iter().map(|byte| format!("{byte:02x}")).collect()
+    shoal_types::hex(&MARKER)
 }
 
 /// Whether a stretch of the marker is anywhere in a frame, whatever its first byte. Windows lie so close that one of
