@@ -1,6 +1,5 @@
 //! A bed: a switch, hosts on it, and their end.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -26,10 +25,11 @@ pub struct Bed {
     name: BedName,
     folder: PathBuf,
     switch: Child,
+    mtu: u32,
     watch: Option<Watch>,
     hosts: Vec<Host>,
     outsiders: Vec<Host>,
-    routers: BTreeMap<usize, Router>,
+    routers: Vec<(usize, Router)>,
     kept: bool,
     quiet: bool,
 }
@@ -81,7 +81,21 @@ impl Bed {
 
     /// The router in front of host number `number`; see [`Builder::behind_nat`].
     pub fn router(&self, number: usize) -> Option<&Router> {
-        self.routers.get(&number)
+        self.routers.iter().rfind(|(behind, _)| *behind == number).map(|(_, router)| router)
+    }
+
+    /// Takes a host from its router to another one, with other addresses on both sides; once per host. The first one
+    /// stays where it is.
+    ///
+    /// # Errors
+    /// The host has no router.
+    pub fn move_behind(&mut self, number: usize, kind: NatKind) -> Result<()> {
+        let holder = hold(&self.name, &self.folder.join(format!("router{number}b")), &["--net"], "")?;
+        let left = self.router(number).with_context(|| format!("h{number} has no router to leave"))?;
+        self.link(&format!("p{number}b"), "wan", holder.id())?;
+        let router = left.hand_over(holder, self.host(number), kind)?;
+        self.routers.push((number, router));
+        Ok(())
     }
 
     /// Runs `work` on all hosts at once and returns the results in order; the first error wins.
@@ -98,22 +112,22 @@ impl Bed {
 
     /// Cuts a host off: its switch port drops everything, as a broken switch does; its link stays up.
     pub fn cut(&self, host: &Host) -> Result<()> {
-        self.switch(&format!("bridge link set dev {} state 0", host.port()))
+        self.switch(&format!("bridge link set dev {} state 0", self.port(host)))
     }
 
     /// Ends a cut.
     pub fn heal(&self, host: &Host) -> Result<()> {
-        self.switch(&format!("bridge link set dev {} state 3", host.port()))
+        self.switch(&format!("bridge link set dev {} state 3", self.port(host)))
     }
 
     /// Pulls the cable: the host sees its link lose carrier.
     pub fn unplug(&self, host: &Host) -> Result<()> {
-        self.switch(&format!("ip link set {} down", host.port()))
+        self.switch(&format!("ip link set {} down", self.port(host)))
     }
 
     /// Puts the cable back.
     pub fn plug(&self, host: &Host) -> Result<()> {
-        self.switch(&format!("ip link set {} up", host.port()))
+        self.switch(&format!("ip link set {} up", self.port(host)))
     }
 
     /// Runs a shell script in the switch's namespace.
@@ -143,6 +157,38 @@ impl Bed {
         fs::write(self.folder.join("kept"), "")?;
         self.kept = true;
         Ok(())
+    }
+
+    /// The port at the switch through which a host reaches it.
+    fn port(&self, host: &Host) -> String {
+        self.router(host.number()).map_or_else(|| host.port(), Router::port)
+    }
+
+    /// Links a namespace to the switch.
+    fn link(&self, port: &str, device: &str, pid: u32) -> Result<()> {
+        let mtu = self.mtu;
+        self.switch(&format!(
+            "ip link add {port} mtu {mtu} type veth peer name {device} mtu {mtu} netns {pid}\n\
+             ip link set {port} master sw0 up"
+        ))
+    }
+
+    fn lay_host(&self, number: usize, hostname: &str) -> Result<Host> {
+        let folder = self.folder.join(hostname);
+        let namespaces = ["--net", "--mount", "--uts"];
+        let holder = hold(&self.name, &folder, &namespaces, &host_script(&self.name, hostname))?;
+        let place = Place { bed: self.name.clone(), folder, name: hostname.to_owned(), number };
+        let host = Host::new(place, holder);
+        self.link(&host.port(), "eth0", host.pid())?;
+        host.sh(&format!(
+            "ip link set lo up\n\
+             ip address add 172.31.0.{number}/24 dev eth0\n\
+             ip address add fd00:7368::{number:x}/64 dev eth0 nodad\n\
+             ip link set eth0 up\n\
+             ip route add default via 172.31.0.254\n\
+             ip route add default via fd00:7368::fe"
+        ))?;
+        Ok(host)
     }
 
     /// Copies the end of every daemon's log to standard error, which a test runner shows if the test failed.
@@ -235,7 +281,7 @@ impl Builder {
         self
     }
 
-    /// Puts host number `host` behind a router with NAT, which has the host's address on the switch; IPv4 only.
+    /// Puts host number `host` behind a router, which has the host's address on the switch; IPv4 only.
     pub fn behind_nat(mut self, host: usize, kind: NatKind) -> Self {
         self.nats.push((host, kind));
         self
@@ -275,7 +321,7 @@ impl Builder {
         for (number, kind) in &self.nats {
             let holder = hold(&bed.name, &bed.folder.join(format!("router{number}")), &["--net"], "")?;
             let router = Router::place(holder, bed.host(*number), *number, *kind)?;
-            bed.routers.insert(*number, router);
+            bed.routers.push((*number, router));
         }
         for (number, route) in &self.routes {
             bed.host(*number).sh(&format!("ip route add {route}"))?;
@@ -293,16 +339,17 @@ impl Builder {
             name,
             folder,
             switch,
+            mtu: self.mtu,
             watch: None,
             hosts: Vec::new(),
             outsiders: Vec::new(),
-            routers: BTreeMap::new(),
+            routers: Vec::new(),
             kept: false,
             quiet: self.quiet,
         };
         if self.watched {
             let watch = Watch::start(bed.switch.id(), "sw0")?;
-            if !self.nats.is_empty() {
+            if self.nats.iter().any(|(_, kind)| *kind != NatKind::None) {
                 watch.allow(Allow::TranslatedWireGuard);
             }
             bed.watch = Some(watch);
@@ -310,32 +357,10 @@ impl Builder {
         for number in 1..=self.hosts + self.outsiders {
             let inside = number <= self.hosts;
             let hostname = if inside { format!("h{number}") } else { format!("x{}", number - self.hosts) };
-            let host = self.lay_host(&bed, number, &hostname)?;
+            let host = bed.lay_host(number, &hostname)?;
             if inside { bed.hosts.push(host) } else { bed.outsiders.push(host) }
         }
         Ok(bed)
-    }
-
-    fn lay_host(&self, bed: &Bed, number: usize, hostname: &str) -> Result<Host> {
-        let folder = bed.folder.join(hostname);
-        let holder =
-            hold(&bed.name, &folder, &["--net", "--mount", "--uts"], &host_script(&bed.name, hostname))?;
-        let place = Place { bed: bed.name.clone(), folder, name: hostname.to_owned(), number };
-        let host = Host::new(place, holder);
-        let (port, pid, mtu) = (host.port(), host.pid(), self.mtu);
-        bed.switch(&format!(
-            "ip link add {port} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {pid}\n\
-             ip link set {port} master sw0 up"
-        ))?;
-        host.sh(&format!(
-            "ip link set lo up\n\
-             ip address add 172.31.0.{number}/24 dev eth0\n\
-             ip address add fd00:7368::{number:x}/64 dev eth0 nodad\n\
-             ip link set eth0 up\n\
-             ip route add default via 172.31.0.254\n\
-             ip route add default via fd00:7368::fe"
-        ))?;
-        Ok(host)
     }
 
     fn switch_script(&self) -> String {

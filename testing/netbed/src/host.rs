@@ -76,7 +76,11 @@ impl Host {
         &self.place.bed
     }
 
-    /// Its port's name at the switch.
+    pub(crate) fn number(&self) -> usize {
+        self.place.number
+    }
+
+    /// Its port's name at the switch, if no router stands between.
     pub(crate) fn port(&self) -> String {
         format!("p{}", self.place.number)
     }
