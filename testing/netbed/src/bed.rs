@@ -16,6 +16,8 @@ use crate::poll::eventually_ok;
 use crate::remains::{self, BedName};
 use crate::watch::{Allow, Seen, Watch};
 
+mod reboot;
+
 /// What a socket may ask for as its receive buffer on a bed, bytes; `netbed-probe` does. Room for thousands of packets.
 pub const RECEIVE_BUFFER: usize = 4 << 20;
 

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -70,6 +70,14 @@ impl Host {
     /// Its folder on the machine's disk: logs and Docker's data.
     pub fn folder(&self) -> &Path {
         &self.place.folder
+    }
+
+    /// Ends the process that holds its namespaces, the last one there.
+    pub(crate) fn end_holder(&self) -> Result<()> {
+        let mut holder = self.holder.lock().unwrap_or_else(PoisonError::into_inner);
+        holder.kill()?;
+        holder.wait()?;
+        Ok(())
     }
 
     pub(crate) fn bed(&self) -> &BedName {

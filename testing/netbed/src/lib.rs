@@ -8,7 +8,8 @@
 //!     └── p4 ── eth0  x1   172.31.0.4  fd00:7368::4    an outsider: no dockerd, no agent
 //! ```
 //!
-//! A router with NAT may stand between a host and the switch ([`NatKind`]).
+//! A router may stand between a host and the switch; it translates addresses ([`NatKind`]), filters, or both. A host
+//! may move to another one, and may lose power ([`Bed::reboot`]).
 //!
 //! A [`Bed`] is one such machine park. Each [`Host`] has a network, a mount and a UTS namespace, held by one sleeping
 //! process; its `/run`, `/var/lib/shoal`, `/etc/shoal` and `/sys/fs/bpf` are its own, so that a dockerd and an agent

@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::host::Host;
 use crate::poll::eventually;
 
 /// Environment variable that every process of a bed carries.
@@ -136,6 +137,40 @@ pub(crate) fn remove(name: &BedName) -> Result<()> {
     // Fails while another bed has its folder there.
     let _ = fs::remove_dir(root());
     Ok(())
+}
+
+/// Kills every process of a host but the one that holds its namespaces, and removes its control groups.
+pub(crate) fn end_host(host: &Host) -> Result<()> {
+    let mounts = |pid| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let (own, group) = (mounts(host.pid().cast_signed()), format!("{}-{}", host.bed(), host.name()));
+    let is_of_it = |pid: &i32| {
+        // Containers have mounts of their own, and a control group below the host's.
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        mounts(*pid) == own || (!is_zombie(*pid) && names(&groups, &group))
+    };
+    eventually(&format!("the processes of {} to end", host.name()), Duration::from_secs(20), || {
+        let all = processes(host.bed()).into_iter().filter(is_of_it);
+        let left: Vec<_> = all.filter(|pid| *pid != host.pid().cast_signed()).collect();
+        for pid in &left {
+            // An error means that it has just ended.
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+        }
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })?;
+    // Both are dead; their parent has yet to look.
+    host.kill_agent()?;
+    host.kill_dockerd()?;
+    eventually(&format!("the control groups of {} to go", host.name()), Duration::from_secs(10), || {
+        let all = control_groups(host.bed()).into_iter();
+        let left: Vec<_> = all.filter(|path| names(&path.to_string_lossy(), &group)).collect();
+        left.iter().for_each(|path| remove_groups(path));
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+}
+
+/// Whether a path, or a line that ends with one, has a folder of this name.
+fn names(text: &str, folder: &str) -> bool {
+    text.split(['/', '\n']).any(|part| part == folder)
 }
 
 /// Every bed that has a folder, a process or a control group.

@@ -94,6 +94,32 @@ fn a_killed_dockerd_starts_again_with_its_containers() -> Result<()> {
 }
 
 #[test]
+fn a_host_that_loses_power_keeps_its_disk_and_nothing_else() -> Result<()> {
+    let mut bed = Bed::builder(2).build()?;
+    let host = bed.host(1);
+    tools_image()?.load(host)?;
+    host.docker("run -d --name box --restart always netbed/tools")?;
+    host.sh("mkdir /sys/fs/bpf/pin; touch /run/mark; echo kept > /var/lib/shoal/mark; ip link add lost type bridge")?;
+    let mut beside = bed.host(2).spawn(&["ping", "-i0.05", &bed.host(1).address()])?;
+    beside.prints("bytes from", Duration::from_secs(5))?;
+    bed.reboot(1)?;
+    let host = bed.host(1);
+    ensure!(host.sh("cat /var/lib/shoal/mark; hostname")? == "kept\nh1");
+    let left = host.sh("ls -d /run/mark /run/docker* /sys/fs/bpf/pin 2>/dev/null || true; ip -o link show | grep -v -e lo: -e eth0@ || true")?;
+    ensure!(left.is_empty(), "{left}");
+    host.run(&["ping", "-c1", "-W2", &bed.host(2).address()])?.ok()?;
+    host.start_dockerd()?;
+    eventually_ok("the container to run again", Duration::from_secs(20), || {
+        host.docker("ps --filter name=box --format {{.Names}}").is_ok_and(|names| names == "box")
+    })?;
+    ensure!(
+        Tally::of_ping(&beside.interrupt(Duration::from_secs(5))?)?.lost() > 0,
+        "its power was never off"
+    );
+    Ok(())
+}
+
+#[test]
 fn a_bed_leaves_nothing_behind_even_if_its_test_panics() -> Result<()> {
     let name = std::sync::Mutex::new(None);
     let panicked = std::panic::catch_unwind(|| {
