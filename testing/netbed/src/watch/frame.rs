@@ -87,6 +87,9 @@ pub(crate) fn judge<'a>(frame: &[u8], mut declared: impl Iterator<Item = &'a All
         _ => return Kind::Unknown("neither ARP nor IP"),
     };
     let Some(packet) = packet else { return Kind::Unknown("an IP header that is none, or a fragment") };
+    if packet.from.is_loopback() || packet.to.is_loopback() {
+        return Kind::Unknown("an address of the loopback device");
+    }
     if let Some(what) = packet.known() {
         return Kind::Known(what);
     }

@@ -53,6 +53,14 @@ fn messages_of_wireguard_are_known_by_type_and_length() {
 }
 
 #[test]
+fn what_belongs_on_the_loopback_device_is_a_violation_whatever_it_carries() {
+    let mut frame = v4(17, &udp(7375, 7377, &data(64, 1)));
+    assert_eq!(plain(&frame), Kind::Known("WireGuard"));
+    frame[14 + 16..14 + 20].copy_from_slice(&[127, 1, 2, 3]);
+    assert!(matches!(plain(&frame), Kind::Unknown(_)));
+}
+
+#[test]
 fn vxlan_in_clear_is_a_violation_unless_its_network_was_declared() {
     let frame = v4(17, &udp(50000, 7374, &[8, 0, 0, 0, 0, 0, 5, 0, 1, 2, 3]));
     assert_eq!(plain(&frame), Kind::Unknown("VXLAN in clear"));
