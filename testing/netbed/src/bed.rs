@@ -44,6 +44,7 @@ pub struct Builder {
     mtu: u32,
     routes: Vec<(usize, String)>,
     nats: Vec<(usize, NatKind)>,
+    firewalls: Vec<usize>,
     dockerd: bool,
     quiet: bool,
     watched: bool,
@@ -57,8 +58,9 @@ impl Bed {
 
     /// Begins to describe a bed of `hosts` hosts, named h1, h2 and so on.
     pub fn builder(hosts: usize) -> Builder {
-        let (routes, nats) = (Vec::new(), Vec::new());
-        Builder { hosts, outsiders: 0, mtu: 1500, routes, nats, dockerd: true, quiet: false, watched: false }
+        let (routes, nats, firewalls) = (Vec::new(), Vec::new(), Vec::new());
+        let (outsiders, mtu, dockerd, quiet, watched) = (0, 1500, true, false, false);
+        Builder { hosts, outsiders, mtu, routes, nats, firewalls, dockerd, quiet, watched }
     }
 
     /// The bed's name, unique on this machine.
@@ -289,6 +291,12 @@ impl Builder {
         self
     }
 
+    /// Puts host number `host` behind a router that only filters; see [`Router::admit_only_quic`].
+    pub fn behind_firewall(mut self, host: usize) -> Self {
+        self.firewalls.push(host);
+        self.behind_nat(host, NatKind::None)
+    }
+
     /// Starts no dockerd; see [`Host::start_dockerd`].
     pub fn without_dockerd(mut self) -> Self {
         self.dockerd = false;
@@ -323,6 +331,9 @@ impl Builder {
         for (number, kind) in &self.nats {
             let holder = hold(&bed.name, &bed.folder.join(format!("router{number}")), &["--net"], "")?;
             let router = Router::place(holder, bed.host(*number), *number, *kind)?;
+            if self.firewalls.contains(number) {
+                router.admit_only_quic()?;
+            }
             bed.routers.push((*number, router));
         }
         for (number, route) in &self.routes {
