@@ -1,10 +1,10 @@
 //! A bed whose hosts have joined one fabric.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use shoal_netbed::{Allow, Bed, Builder, Host, Image, eventually, probe_image};
+use shoal_netbed::{Allow, Bed, Builder, Host, Image, eventually, marker_hex, probe_image};
 
 use crate::Features;
 
@@ -53,6 +53,11 @@ impl Fabric {
         &self.bed
     }
 
+    /// The bed underneath, to be changed.
+    pub fn bed_mut(&mut self) -> &mut Bed {
+        &mut self.bed
+    }
+
     /// Host number `number`, counted from 1.
     pub fn host(&self, number: usize) -> &Host {
         self.bed.host(number)
@@ -67,6 +72,23 @@ impl Fabric {
     pub fn token(&self, arguments: &str) -> Result<String> {
         let printed = self.host(1).shoal(&format!("token {arguments}"))?;
         Ok(printed.lines().last().context("`shoal token` printed nothing")?.trim().to_owned())
+    }
+
+    /// How a host is seen by another, from `shoal hosts`.
+    pub fn seen(&self, by: usize, name: &str) -> Result<Value> {
+        let hosts = self.host(by).shoal_json("hosts")?;
+        let found = hosts.as_array().into_iter().flatten().find(|host| host["name"] == name).cloned();
+        found.with_context(|| format!("h{by} does not know {name}: {hosts}"))
+    }
+
+    /// Waits until a container on one host reaches another address; how long that took.
+    #[allow(clippy::disallowed_methods, reason = "real daemons run on real time")]
+    pub fn reached(&self, from: (usize, &str), to: &str, limit: Duration) -> Result<Duration> {
+        let began = Instant::now();
+        eventually(&format!("{} to reach {to}", from.1), limit, || {
+            self.host(from.0).exec(from.1, &["ping", "-c1", "-W1", "-p", &marker_hex(), to])?.ok()
+        })?;
+        Ok(began.elapsed())
     }
 
     /// Waits until each host sees `alive` hosts alive.

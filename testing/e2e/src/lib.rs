@@ -6,10 +6,12 @@
 mod counters;
 mod fabric;
 mod features;
+mod load;
 
 pub use counters::Counters;
 pub use fabric::Fabric;
 pub use features::Features;
+pub use load::Load;
 
 /// Bytes.
 pub const MEBIBYTE: u64 = 1 << 20;

@@ -9,6 +9,7 @@ use shoal_netbed::{Allow, Host, Output, Running, eventually, marker_hex};
 scenarios! {
     at_no_moment_of_its_start_and_end_a_tunnel_lets_a_packet_out_in_clear,
     a_network_in_clear_can_be_read_and_one_beside_it_cannot,
+    a_host_that_loses_power_comes_back_with_its_containers_and_nothing_in_clear,
     an_address_that_stops_answering_gives_way_to_the_host_s_other_one,
 }
 
@@ -87,6 +88,46 @@ fn signal(host: &Host, name: &str) -> Result<()> {
     let engines = host.processes("wireguard")?;
     ensure!(engines.len() == 1, "{} has {} engines", host.name(), engines.len());
     host.sh(&format!("kill -{name} {}", engines[0])).map(drop)
+}
+
+/// Its container sends whenever it runs, and the other host's all the time.
+fn a_host_that_loses_power_comes_back_with_its_containers_and_nothing_in_clear(
+    features: Features,
+) -> Result<()> {
+    let mut fabric = Fabric::new(2, features)?;
+    fabric.network("shop", "--subnet 10.95.0.0/24")?;
+    fabric.run(1, "here", "shop", "--ip 10.95.0.10")?;
+    let marker = marker_hex();
+    fabric.host(2).docker(&format!(
+        "run -d --name there --network shop --ip 10.95.0.20 --restart always netbed/probe \
+         ping -q -i0.05 -p {marker} 10.95.0.10"
+    ))?;
+    fabric.host(1).ping("here", "10.95.0.20")?;
+    let _load = fabric.host(1).exec_spawn("here", &["ping", "-q", "-i0.05", "-p", &marker, "10.95.0.20"])?;
+    for order in ["dockerd before the agent", "the agent before dockerd"] {
+        fabric.bed_mut().reboot(2)?;
+        let host = fabric.host(2);
+        fabric.host(1).ping_fails("here", "10.95.0.20")?;
+        if order.starts_with("dockerd") {
+            host.spawn_dockerd()?;
+            eventually("dockerd to look for the agent", BACK, || {
+                host.sh(&format!(
+                    "grep 'Unable to locate plugin' {}",
+                    host.folder().join("dockerd.log").display()
+                ))
+            })?;
+            fabric.start_agent(host)?;
+        } else {
+            fabric.start_agent(host)?;
+            host.spawn_dockerd()?;
+        }
+        host.await_dockerd().context(order)?;
+        let back = format!("the container to be back, {order}");
+        eventually(&back, BACK, || pinged(fabric.host(1), "here", "10.95.0.20"))?;
+        host.docker("exec there true").context(order)?;
+        fabric.bed().seen()?.clean().context(order)?;
+    }
+    fabric.settle(2)
 }
 
 fn a_network_in_clear_can_be_read_and_one_beside_it_cannot(features: Features) -> Result<()> {

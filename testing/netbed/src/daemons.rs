@@ -22,6 +22,12 @@ impl Host {
     /// Starts dockerd with its usual paths and waits until it answers. Its data lie in the host's folder and outlive
     /// it.
     pub fn start_dockerd(&self) -> Result<()> {
+        self.spawn_dockerd()?;
+        self.await_dockerd()
+    }
+
+    /// The first half of [`Host::start_dockerd`].
+    pub fn spawn_dockerd(&self) -> Result<()> {
         self.sh("cd /run/netbed; mkdir -p docker; echo '{}' > daemon.json; echo '{}' > docker/config.json")?;
         let data = self.folder().join("docker");
         let mut command = self.command();
@@ -30,7 +36,11 @@ impl Host {
         command.arg(format!("--data-root={}", data.display()));
         command.arg(format!("--cgroup-parent=/{}-{}", self.bed(), self.name()));
         command.args(["--exec-opt=native.cgroupdriver=cgroupfs", "--shutdown-timeout=3"]);
-        start(&self.dockerd, command, &self.folder().join("dockerd.log"))?;
+        start(&self.dockerd, command, &self.folder().join("dockerd.log"))
+    }
+
+    /// The second half of [`Host::start_dockerd`].
+    pub fn await_dockerd(&self) -> Result<()> {
         let result = eventually(&format!("dockerd on {}", self.name()), DOCKERD_START, || {
             still_runs(&self.dockerd, "dockerd")?;
             self.run(&["docker", "version", "--format", "{{.Server.Version}}"])?.ok()
