@@ -4,6 +4,7 @@
 //! applies a plan resolves names; whoever observes the kernel turns indexes back into names. So a plan and an
 //! observation compare as equal values, and the difference of two plans is a table that a test can print.
 
+mod relay;
 mod tunnel;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use shoal_types::{HostId, LinkName, MacAddr, Vni, WireGuardKey};
 
+pub use relay::{RelayPlan, RelayedEnd, is_relayed, relay_address};
 pub use tunnel::{Backend, INNER_VXLAN_PORT, Tunnel, WireGuard, WireGuardPeer};
 
 /// Everything in the kernel that Shoal owns on one host.

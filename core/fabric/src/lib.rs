@@ -113,7 +113,7 @@ impl Fabric {
         seed: u64,
         at: At,
     ) -> Result<(Self, Vec<Effect>), String> {
-        let me = key.id();
+        let (me, relay_port) = (key.id(), local.tunnels.relay_port);
         let mut fabric = Self {
             me,
             key,
@@ -121,7 +121,7 @@ impl Fabric {
             local,
             taken: Vec::new(),
             networks: Networks::new(me, seed),
-            tunnels: Tunnels::new(me),
+            tunnels: Tunnels::new(me, relay_port),
             member: None,
             path_mtus: BTreeMap::new(),
             next_reconcile: at.now,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use shoal_plan::{Tunnel, WireGuard};
+use shoal_plan::{RelayPlan, Tunnel, WireGuard};
 use shoal_planner::{ContactView, EndView};
 use shoal_schema::{Fact, FactKey, FactKind};
 use shoal_trust::preshared;
@@ -24,6 +24,8 @@ pub struct LocalTunnels {
     pub making: Making,
     /// How long a key is used.
     pub key_lifetime: Duration,
+    /// UDP port on the loopback device where the agent takes packets for ends that cannot be met.
+    pub relay_port: u16,
 }
 
 impl LocalTunnels {
@@ -89,6 +91,14 @@ impl Fabric {
         let is_wanted = self.networks.catalog().iter().any(|(_, spec)| shoal_networks::is_in_clear(spec));
         let name = is_wanted.then(|| format!("{prefix}-clear").parse().ok()).flatten()?;
         Some((name, *vxlan_port))
+    }
+
+    /// What the carrier of relayed packets must know.
+    pub fn relay_plan(&self, now: Moment) -> RelayPlan {
+        if self.member.is_none() {
+            return RelayPlan::default();
+        }
+        self.tunnels.relay_plan(|host| self.addresses_of(host), now)
     }
 
     pub(crate) fn tick_tunnels(&mut self, at: At) -> Vec<Effect> {

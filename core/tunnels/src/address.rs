@@ -8,8 +8,9 @@ use shoal_types::HostId;
 /// The address of the end that `host` made as its `generation`-th: of 240.0.0.0/4 (class E, reserved by RFC 1112 and
 /// taken by Linux as any other unicast address), so that it never meets an address of an underlay.
 ///
-/// It follows from who uses it, so nobody has to give it out. Two ends of a fabric meet by chance: with 500 hosts in
-/// one of 2,000 fabrics, with 3,000 in one of 56. Then the end of the lower host id has the address, and the other host
+/// It follows from who uses it, so nobody has to give it out. Ends of a fabric must differ in the last 24 bits, since
+/// relays know them by these ([`relay_address`](shoal_plan::relay_address)). Two meet by chance: with 500 hosts in one
+/// of 130 fabrics, with 3,000 in one of four. Then the end of the lower host id has the address, and the other host
 /// takes its next generation.
 pub fn tunnel_address(host: HostId, generation: u32) -> Ipv4Addr {
     let hash = fnv1a(FNV1A, host.bytes().iter().chain(&generation.to_be_bytes()));

@@ -13,9 +13,9 @@ pub(crate) const SESSION: Duration = Duration::from_secs(180);
 pub const TRY_FOR: Duration = Duration::from_secs(6);
 
 /// How long an observed place is tried: two attempts, since the first may only open the way for the other host's. Two
-/// hosts that alternate between [`Places`] of both kinds come back to each of three observed places within 51 s, so one
-/// of them follows the other within 26: sooner than the 30 s after which the shortest-lived NATs forget an unanswered
-/// packet. Their clocks need not agree.
+/// hosts come back to each of three observed places within 69 s, so one of them follows the other within 35: about as
+/// long as the shortest-lived NATs remember an unanswered packet. Their clocks need not agree. But by then a relay has
+/// given them a session, copies of whose packets keep both NATs open.
 pub const TRY_OBSERVED_FOR: Duration = Duration::from_secs(11);
 
 /// How long one place is tried while nothing seems to be sent there: perhaps nobody has anything to say, perhaps no
@@ -42,40 +42,57 @@ pub struct Status {
     pub sent_bytes: u64,
 }
 
-/// Where an end may be: attempts with even numbers go to what its host says of itself, odd ones to where others hear
-/// it. If one list is empty, all go to the other.
+/// Where an end may be. Attempts take turns: at what its host says of itself, where others hear it, and where the agent
+/// takes packets for it; a list that is empty is passed over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Places {
     pub(crate) advertised: Vec<SocketAddr>,
     pub(crate) observed: Vec<SocketAddr>,
+    /// One at most.
+    pub(crate) relayed: Vec<SocketAddr>,
 }
+
+/// The lists of [`Places`].
+const LISTS: usize = 3;
 
 impl Places {
     /// Whether an attempt goes where others hear the end.
     fn is_observed(&self, attempt: usize) -> bool {
-        !self.observed.is_empty() && (!attempt.is_multiple_of(2) || self.advertised.is_empty())
+        self.taken(attempt) % LISTS == 1 && !self.observed.is_empty()
     }
 
     /// The number of the first attempt at one of the advertised places.
     pub(crate) fn attempt_advertised(index: usize) -> usize {
-        index * 2
+        index * LISTS
     }
 
     /// The number of the first attempt at one of the observed places.
     pub(crate) fn attempt_observed(index: usize) -> usize {
-        index * 2 + 1
+        index * LISTS + 1
     }
 
     pub(crate) fn at(&self, attempt: usize) -> Option<SocketAddr> {
-        let (first, second) = (&self.advertised, &self.observed);
-        let (wanted, else_) = if attempt.is_multiple_of(2) { (first, second) } else { (second, first) };
-        let list = if wanted.is_empty() { else_ } else { wanted };
-        list.get((attempt / 2).checked_rem(list.len())?).copied()
+        let taken = self.taken(attempt);
+        let list = self.list(taken);
+        list.get((taken / LISTS).checked_rem(list.len())?).copied()
     }
 
     fn next(&self, attempt: usize) -> usize {
-        let step = if self.advertised.is_empty() || self.observed.is_empty() { 2 } else { 1 };
-        attempt.wrapping_add(step)
+        self.taken(self.taken(attempt).wrapping_add(1))
+    }
+
+    /// The attempt that is made when it is the turn of `attempt`: its own, or the next whose list holds a place.
+    fn taken(&self, attempt: usize) -> usize {
+        let mut turns = (0..LISTS).map(|turn| attempt.wrapping_add(turn));
+        turns.find(|turn| !self.list(*turn).is_empty()).unwrap_or(attempt)
+    }
+
+    fn list(&self, attempt: usize) -> &[SocketAddr] {
+        match attempt % LISTS {
+            0 => &self.advertised,
+            1 => &self.observed,
+            _ => &self.relayed,
+        }
     }
 }
 

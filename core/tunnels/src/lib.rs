@@ -22,6 +22,7 @@ mod contact;
 mod effect;
 mod end;
 mod explain;
+mod relay;
 mod search;
 mod sightings;
 mod view;
@@ -40,6 +41,7 @@ pub use contact::{SILENT_FOR, Status, TRY_FOR, TRY_OBSERVED_FOR};
 pub use effect::Effect;
 pub use end::{KeyPair, Making, Own, Stage};
 pub use explain::{Evidence, Explanation, explain};
+pub use relay::HOMES;
 use search::Lookout;
 pub use search::{OBSERVERS, TELL_EVERY};
 use sightings::Sightings;
@@ -64,6 +66,8 @@ pub const RECORDS: &[u8] = end::PREFIX;
 #[derive(Debug, Clone)]
 pub struct Tunnels {
     me: HostId,
+    /// UDP port of the loopback device where the agent takes packets for ends that cannot be met.
+    relay_port: u16,
     own: BTreeMap<u32, Own>,
     others: BTreeMap<HostId, BTreeMap<u32, TunnelFact>>,
     claims: Claims,
@@ -83,10 +87,12 @@ pub struct Tunnels {
 }
 
 impl Tunnels {
-    /// Knows nobody and has no end.
-    pub fn new(me: HostId) -> Self {
+    /// Knows nobody and has no end. `relay_port`: UDP port on the loopback device where the agent takes packets for
+    /// ends that cannot be met.
+    pub fn new(me: HostId, relay_port: u16) -> Self {
         Self {
             me,
+            relay_port,
             own: BTreeMap::new(),
             others: BTreeMap::new(),
             claims: Claims::default(),
@@ -115,7 +121,7 @@ impl Tunnels {
     /// Forgets everything, as when the host leaves its fabric. Returns the keys of its records.
     pub fn forget_all(&mut self) -> Vec<Vec<u8>> {
         let records = self.own.keys().map(|generation| Own::record_key(*generation)).collect();
-        *self = Self { last: self.last, ..Self::new(self.me) };
+        *self = Self { last: self.last, ..Self::new(self.me, self.relay_port) };
         records
     }
 
@@ -314,7 +320,7 @@ impl Tunnels {
     /// The next generation whose address nobody has.
     fn free_generation(&self) -> u32 {
         let mut generation = self.last.map_or(0, |last| last.wrapping_add(1));
-        while !self.claims.is_free(tunnel_address(self.me, generation)) {
+        while !self.claims.is_free(self.me, generation) {
             generation = generation.wrapping_add(1);
         }
         generation

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use shoal_plan::is_relayed;
 use shoal_schema::{FactKey, SightingFact};
 use shoal_types::{HostId, Moment, WireGuardKey};
 
@@ -130,7 +131,8 @@ impl Tunnels {
         let advertised: Vec<_> = advertised.map(|address| SocketAddr::new(*address, port)).collect();
         let mut observed = self.sightings.places((host, generation));
         observed.retain(|place| usable(&place.ip()) && !advertised.contains(place));
-        Places { advertised, observed }
+        let relayed = self.relay_place(host, generation).into_iter().collect();
+        Places { advertised, observed, relayed }
     }
 
     /// Whether one of our ends keeps trying to shake hands with a host of its own accord: traffic alone would not make
@@ -195,7 +197,7 @@ impl Tunnels {
                 if contact.is_found(now) { contact.status.endpoint } else { said.get(&end).copied() };
             let (Some(fact), Some(age), Some(endpoint)) = (fact, age, endpoint) else { continue };
             let told = self.addresses.get(host).is_some_and(|own| own.contains(&endpoint.ip()));
-            let known = self.addresses.contains_key(host);
+            let known = self.addresses.contains_key(host) && !is_relayed(endpoint);
             if known && !(told && endpoint.port() == fact.port) {
                 let youngest = heard.entry(end).or_insert((age, endpoint));
                 *youngest = (*youngest).min((age, endpoint));
@@ -222,6 +224,7 @@ impl Tunnels {
             return false;
         }
         self.alive.clone_from(alive);
-        self.sightings.any()
+        // Who is called behind a NAT depends on it, and for whom there are relays.
+        !self.others.is_empty()
     }
 }

@@ -44,11 +44,6 @@ impl Sightings {
         self.0.get(&end).into_iter().flatten().map(|(observer, endpoint)| (*observer, *endpoint))
     }
 
-    /// Whether anybody tells of any end.
-    pub(crate) fn any(&self) -> bool {
-        !self.0.is_empty()
-    }
-
     /// What one host says of others.
     pub(crate) fn by(&self, observer: HostId) -> Vec<(EndId, SocketAddr)> {
         self.0.iter().filter_map(|(end, seen)| Some((*end, *seen.get(&observer)?))).collect()

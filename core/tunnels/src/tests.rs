@@ -5,6 +5,8 @@ use shoal_types::{WireGuardKey, WireGuardSecret};
 
 use super::*;
 
+const RELAY_PORT: u16 = 7377;
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn host(number: u8) -> HostId {
@@ -29,7 +31,7 @@ fn wall(seconds: u64) -> WallTime {
 
 /// A host with one serving end, and another host whose serving end it knows.
 fn pair() -> Tunnels {
-    let mut tunnels = Tunnels::new(host(1));
+    let mut tunnels = Tunnels::new(host(1), RELAY_PORT);
     assert_eq!(tick(&mut tunnels, 0), [Effect::DrawKeys]);
     assert!(tick(&mut tunnels, 0).is_empty(), "keys are drawn once");
     tunnels.begin(keys(0), making(), None, at(0), wall(0));
@@ -126,7 +128,7 @@ fn keys_change_with_age_port_and_software() {
 
 #[test]
 fn ends_survive_a_restart_and_their_facts_with_them() {
-    let mut tunnels = Tunnels::new(host(1));
+    let mut tunnels = Tunnels::new(host(1), RELAY_PORT);
     let effects = tunnels.begin(keys(3), making(), None, at(0), wall(0));
     let records: Vec<(Vec<u8>, Vec<u8>)> = effects
         .iter()
@@ -135,7 +137,7 @@ fn ends_survive_a_restart_and_their_facts_with_them() {
             _ => None,
         })
         .collect();
-    let mut again = Tunnels::new(host(1));
+    let mut again = Tunnels::new(host(1), RELAY_PORT);
     again.restore(records.iter().map(|(key, value)| (key.as_slice(), value.as_slice())), at(9));
     assert_eq!(again.facts(), tunnels.facts());
     assert_eq!(again.serving().unwrap().keys, keys(3));
@@ -163,13 +165,17 @@ fn an_end_that_does_not_answer_is_looked_for_at_each_address_in_turn() {
         Some((addresses[0], 7376).into()),
         "nothing was sent, so nothing can be missed"
     );
-    assert!(read(&mut tunnels, 31, 148));
-    assert_eq!(look(&tunnels, 31), Some((addresses[1], 7376).into()));
-    read(&mut tunnels, 38, 296);
-    assert_eq!(look(&tunnels, 38), Some((addresses[0], 7376).into()));
-    shake(&mut tunnels, &[0], 39);
-    assert_eq!(look(&tunnels, 40), None, "an end that is heard stays where it is");
-    assert_eq!(look(&tunnels, 39 + 180), Some((addresses[0], 7376).into()));
+    // Between two addresses the agents' way is tried.
+    let relay = tunnels.relay_place(host(2), 5).unwrap();
+    for (seconds, place) in [(31, relay), (38, (addresses[1], 7376).into()), (45, relay)] {
+        assert!(read(&mut tunnels, seconds, seconds * 148));
+        assert_eq!(look(&tunnels, seconds), Some(place));
+    }
+    assert!(read(&mut tunnels, 52, 52 * 148));
+    assert_eq!(look(&tunnels, 52), Some((addresses[0], 7376).into()));
+    shake(&mut tunnels, &[0], 53);
+    assert_eq!(look(&tunnels, 54), None, "an end that is heard stays where it is");
+    assert_eq!(look(&tunnels, 53 + 180), Some((addresses[0], 7376).into()));
 }
 
 #[test]
@@ -210,5 +216,5 @@ fn a_forgotten_host_has_no_end_left() {
     tunnels.forget(host(2));
     assert!(tunnels.of(host(2)).is_empty());
     assert!(tunnels.status(host(2), at(2)).is_none());
-    assert!(tunnels.claims.is_free(tunnel_address(host(2), 5)));
+    assert!(tunnels.claims.is_free(host(2), 5));
 }

@@ -203,6 +203,7 @@ fn local(number: u8) -> LocalHost {
         tunnels: LocalTunnels {
             prefix: "shoal".to_owned(),
             vxlan_port: 7374,
+            relay_port: 7377,
             making: Making { backend: Backend::Kernel, port: 7375, software: None },
             key_lifetime: KEY_LIFETIME,
         },

@@ -125,6 +125,7 @@ impl Host {
             tunnels: LocalTunnels {
                 prefix: "shoal".into(),
                 vxlan_port: 7374,
+                relay_port: 7377,
                 making: Making { backend: Backend::Kernel, port: 7375, software: None },
                 key_lifetime: KEY_LIFETIME,
             },

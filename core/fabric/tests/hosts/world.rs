@@ -28,6 +28,7 @@ fn local(n: usize) -> LocalHost {
         tunnels: LocalTunnels {
             prefix: "shoal".into(),
             vxlan_port: 7374,
+            relay_port: 7377,
             making: Making { backend: Backend::Kernel, port: 7375, software: None },
             key_lifetime: shoal_tunnels::KEY_LIFETIME,
         },
