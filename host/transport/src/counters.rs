@@ -52,6 +52,28 @@ counters! {
     joins_limited,
     /// Streams from members that made no sense.
     streams_garbled,
+    /// Datagrams from members that made no sense.
+    datagrams_garbled,
+    /// Packets of this host's encrypted ends that were sent through agents.
+    relay_sent,
+    /// Packets that came through agents for this host's encrypted ends.
+    relay_delivered,
+    /// Packets that this host passed on between two others.
+    relay_passed_on,
+    /// Copies of relayed packets that were sent to look for a way without a relay.
+    relay_copies,
+    /// Packets to be relayed that were larger than a connection takes; the path's size follows.
+    relay_too_large,
+    /// Packets to be relayed that found no connection to any host that could pass them on.
+    relay_without_way,
+    /// Packets that came through agents from or for ends that this host does not know.
+    relay_unknown,
+    /// Packets that came through agents and that the end's socket refused.
+    relay_undelivered,
+    /// Packets to the relay's port that no encrypted end of this host had sent.
+    relay_strangers,
+    /// Messages about relaying that made no sense.
+    relay_garbled,
 }
 
 #[derive(Debug, Default)]

@@ -75,7 +75,7 @@ async fn unreachable(shared: &Arc<Shared>, unreached: Unreached) -> String {
 
 async fn deliver(shared: &Arc<Shared>, peer: &Arc<Peer>, parcel: Parcel) {
     let Some(link) = peer.link() else { return lose(shared, peer, 1) };
-    if parcel.kind == Kind::Datagram && send_packet(&link, &parcel) {
+    if parcel.kind != Kind::Message && send_packet(&link, &parcel) || parcel.kind == Kind::Relay {
         return;
     }
     let Ok(permit) = peer.in_flight.clone().acquire_owned().await else { return };

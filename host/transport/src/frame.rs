@@ -1,8 +1,10 @@
-//! What other hosts say on streams, read without a connection: for a fuzzer, which has only bytes.
+//! What other hosts say on streams, and of relayed packets in datagrams, read without a connection: for a fuzzer, which
+//! has only bytes.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::relay;
 use crate::wire::{self, FrameError, Hello, JoinReply, Ready, Reply, Request};
 
 /// A kind of frame. Which one is expected follows from the place in the talk; no frame names its kind.
@@ -20,12 +22,14 @@ pub enum FrameKind {
     Request,
     /// Its answer.
     Reply,
+    /// A datagram about relayed packets, without the byte that names its kind.
+    Relay,
 }
 
 impl FrameKind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Opening, Self::Hello, Self::Ready, Self::JoinReply, Self::Request, Self::Reply];
+    pub const ALL: [Self; 7] =
+        [Self::Opening, Self::Hello, Self::Ready, Self::JoinReply, Self::Request, Self::Reply, Self::Relay];
 
     /// Reads a frame, without its length, as the transport does, and writes what was read.
     ///
@@ -39,6 +43,10 @@ impl FrameKind {
             Self::JoinReply => again::<JoinReply>(bytes),
             Self::Request => again::<Request>(bytes),
             Self::Reply => again::<Reply>(bytes),
+            Self::Relay => {
+                let frame = relay::Frame::decode(bytes).ok_or("a datagram about relaying makes no sense");
+                return Ok(frame?.encode(0).slice(1..).to_vec());
+            }
         };
         rewritten.map_err(|error: FrameError| error.to_string())
     }

@@ -34,6 +34,7 @@ mod link;
 mod outbox;
 mod peer;
 mod reader;
+mod relay;
 mod resolve;
 mod shared;
 mod socket;
@@ -43,11 +44,12 @@ mod tls;
 mod upkeep;
 mod wire;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use shoal_plan::RelayPlan;
 use shoal_ports::Clock;
 use shoal_trust::{Token, TrustView};
 use shoal_types::HostId;
@@ -61,6 +63,7 @@ pub use join::JoinError;
 pub use socket::TransportError;
 
 use crate::outbox::{Kind, Parcel};
+use crate::relay::Relay;
 use crate::shared::Shared;
 
 /// A running endpoint. Clones share it; it runs until [`shutdown`](Self::shutdown).
@@ -106,6 +109,32 @@ impl Transport {
     /// or is lost with its connection. Dials as [`send_datagram`](Self::send_datagram) does.
     pub fn send_message(&self, to: HostId, addresses: &[SocketAddr], bytes: Bytes) {
         self.shared.send(to, addresses, Parcel { kind: Kind::Message, bytes });
+    }
+
+    /// Takes packets of encrypted ends that cannot meet, on UDP port `port` of the loopback device, and carries them
+    /// over connections to other agents. Once; without it this host passes nothing on.
+    ///
+    /// # Errors
+    /// If the port cannot be opened.
+    pub fn open_relay(&self, port: u16) -> Result<(), TransportError> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let relay = Relay::open(port).map_err(|error| TransportError::Listen { address, error })?;
+        let relay = self.shared.relay.get_or_init(|| Arc::new(relay)).clone();
+        self.shared.keep(tokio::spawn(relay.clone().take(self.shared.clone())));
+        self.shared.keep(tokio::spawn(relay.dial(self.shared.clone())));
+        Ok(())
+    }
+
+    /// Replaces what is known of the ends.
+    pub fn set_relay_plan(&self, plan: RelayPlan) {
+        if let Some(relay) = self.shared.relay.get() {
+            relay.set_plan(plan);
+        }
+    }
+
+    /// The host whose agent takes the next packet to be relayed to a host: itself, a third one, or none.
+    pub fn relayed_by(&self, host: HostId) -> Option<HostId> {
+        self.shared.relay.get()?.carrier(&self.shared, host)
     }
 
     /// Asks the member at `address` (a name or address, with ":PORT" if it is not 7373) to let this host in. Changes

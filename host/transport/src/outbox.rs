@@ -11,14 +11,17 @@ use tokio::sync::Notify;
 pub(crate) enum Kind {
     Datagram,
     Message,
+    /// About relayed packets; never over a stream.
+    Relay,
 }
 
 impl Kind {
-    /// The first byte of a stream that carries a parcel of this kind.
+    /// The first byte of a stream or QUIC datagram that carries a parcel of this kind.
     pub(crate) const fn byte(self) -> u8 {
         match self {
             Self::Datagram => 0,
             Self::Message => 1,
+            Self::Relay => 2,
         }
     }
 
@@ -26,6 +29,7 @@ impl Kind {
         match byte {
             0 => Some(Self::Datagram),
             1 => Some(Self::Message),
+            2 => Some(Self::Relay),
             _ => None,
         }
     }
@@ -69,6 +73,10 @@ impl Outbox {
         waiting.parcels.push_back(parcel);
         self.filled.notify_one();
         true
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).parcels.is_empty()
     }
 
     /// The oldest parcel, once there is one. For one caller at a time.

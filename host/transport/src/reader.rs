@@ -38,13 +38,25 @@ pub(crate) async fn run(shared: Arc<Shared>, peer: Arc<Peer>, link: Arc<Link>) {
 async fn packets(shared: &Shared, link: &Link) -> ConnectionError {
     loop {
         match link.connection.read_datagram().await {
-            Ok(bytes) => {
-                if shared.events.try_send(Event::Datagram { from: link.host, bytes }).is_err() {
-                    shared.counters.datagrams_unread.one();
-                }
-            }
+            Ok(bytes) => packet(shared, link, &bytes),
             Err(error) => return error,
         }
+    }
+}
+
+fn packet(shared: &Shared, link: &Link, bytes: &Bytes) {
+    match bytes.first().copied().and_then(Kind::of) {
+        Some(Kind::Datagram) => {
+            let event = Event::Datagram { from: link.host, bytes: bytes.slice(1..) };
+            if shared.events.try_send(event).is_err() {
+                shared.counters.datagrams_unread.one();
+            }
+        }
+        Some(Kind::Relay) => match shared.relay.get() {
+            Some(relay) => relay.heard(shared, link, &bytes[1..]),
+            None => shared.counters.relay_unknown.one(),
+        },
+        Some(Kind::Message) | None => shared.counters.datagrams_garbled.one(),
     }
 }
 
@@ -71,7 +83,7 @@ async fn parcel(shared: Arc<Shared>, link: Arc<Link>, mut stream: RecvStream) {
     match bytes.first().copied().and_then(Kind::of) {
         Some(Kind::Datagram) => shared.tell(Event::Datagram { from, bytes: bytes.slice(1..) }).await,
         Some(Kind::Message) => shared.tell(Event::Message { from, bytes: bytes.slice(1..) }).await,
-        None => shared.counters.streams_garbled.one(),
+        Some(Kind::Relay) | None => shared.counters.streams_garbled.one(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What all tasks of a transport share.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
+use bytes::{BufMut, Bytes, BytesMut};
 use quinn::{Connection, Endpoint};
 use shoal_ports::Clock;
 use shoal_trust::{Certificate, TrustView};
@@ -20,6 +21,7 @@ use crate::link::{Link, ending};
 use crate::outbox::{Kind, Parcel};
 use crate::peer::{Peer, Peers};
 use crate::reader;
+use crate::relay::Relay;
 use crate::socket::{self, TransportError, plain};
 use crate::wire::{Code, Hello};
 
@@ -41,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) strangers: Arc<Semaphore>,
     pub(crate) joins: Mutex<Bucket>,
     pub(crate) events: mpsc::Sender<Event>,
+    /// Not before [`Transport::open_relay`](crate::Transport::open_relay).
+    pub(crate) relay: OnceLock<Arc<Relay>>,
     standing: RwLock<Standing>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
@@ -90,6 +94,7 @@ impl Shared {
             counters: Counting::default(),
             strangers: Arc::new(Semaphore::new(config.limits.strangers_max)),
             events,
+            relay: OnceLock::new(),
             standing: RwLock::default(),
             tasks: Mutex::default(),
             config,
@@ -184,7 +189,7 @@ impl Shared {
         }
         let peer = self.peer(to);
         peer.learn(addresses);
-        if parcel.kind == Kind::Datagram && peer.link().is_some_and(|link| send_packet(&link, &parcel)) {
+        if parcel.kind != Kind::Message && peer.link().is_some_and(|link| send_packet(&link, &parcel)) {
             return;
         }
         if parcel.bytes.len() > MESSAGE_BYTES_MAX || !peer.outbox.push(parcel) {
@@ -290,6 +295,14 @@ impl Shared {
 
 /// Sends a parcel as a packet; whether the path could take it.
 pub(crate) fn send_packet(link: &Link, parcel: &Parcel) -> bool {
-    let fits = link.connection.max_datagram_size().is_some_and(|max| parcel.bytes.len() <= max);
-    fits && link.connection.send_datagram(parcel.bytes.clone()).is_ok()
+    let mut bytes = BytesMut::with_capacity(1 + parcel.bytes.len());
+    bytes.put_u8(parcel.kind.byte());
+    bytes.put_slice(&parcel.bytes);
+    send_bytes(link, bytes.freeze())
+}
+
+/// Sends a packet that begins with its kind; whether the path could take it.
+pub(crate) fn send_bytes(link: &Link, bytes: Bytes) -> bool {
+    let fits = link.connection.max_datagram_size().is_some_and(|max| bytes.len() <= max);
+    fits && link.connection.send_datagram(bytes).is_ok()
 }

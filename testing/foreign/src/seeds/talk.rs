@@ -15,7 +15,8 @@ pub(crate) fn transport_frames() -> Seeds {
     let ask = [FABRIC.bytes(), &secret[..], b"\x06host-2", &[1], address, b"\xcd\x39\xce\x39", b"\x050.1.0"];
     let member = [&[1; 16][..], &[2; 32]].concat();
     let grant = [&[0], &proof[..], &certificate, &proof, &[1], &member, &listed(b"welcome"), address];
-    let frames: [(FrameKind, &str, Vec<u8>); 11] = [
+    let ends = [&[5; 16][..], &[0, 0, 0, 1], &[0, 0, 0, 2]].concat();
+    let frames: [(FrameKind, &str, Vec<u8>); 14] = [
         (FrameKind::Opening, "hello", [&[0, 1, 0], certificate.as_slice(), &[7]].concat()),
         (FrameKind::Opening, "join", [&[0, 1, 1], ask.concat().as_slice()].concat()),
         (FrameKind::Opening, "later-version", vec![0, 2, 9, 9]),
@@ -27,13 +28,16 @@ pub(crate) fn transport_frames() -> Seeds {
         (FrameKind::Request, "announce", [&[1], certificate.as_slice()].concat()),
         (FrameKind::Reply, "renewed", [&[0], certificate.as_slice()].concat()),
         (FrameKind::Reply, "refused", [&[2], listed(b"later").as_slice()].concat()),
+        (FrameKind::Relay, "pass", [&[1], ends.as_slice(), &[4, 0, 0, 0]].concat()),
+        (FrameKind::Relay, "passed", [&[2], ends.as_slice()].concat()),
+        (FrameKind::Relay, "no-way", [&[3], &ends[..16]].concat()),
     ];
     let number = |kind| FrameKind::ALL.iter().position(|it| *it == kind).and_then(|at| u8::try_from(at).ok());
     let seed = |(kind, name, frame): (FrameKind, &str, Vec<u8>)| {
         let number = number(kind).expect("every kind is in the list");
         (format!("{kind:?}-{name}").to_lowercase(), [&[number], frame.as_slice()].concat())
     };
-    let sentence = ("sentence".to_owned(), [&[6], "the agent\nthere stopped \u{1b}[31m".as_bytes()].concat());
+    let sentence = ("sentence".to_owned(), [&[7], "the agent\nthere stopped \u{1b}[31m".as_bytes()].concat());
     frames.map(seed).into_iter().chain([sentence]).collect()
 }
 
