@@ -90,6 +90,14 @@ pub const KEYS: &[Key] = &[
         show: |settings| span_text(settings.key_lifetime),
     },
     Key {
+        name: "relay_port",
+        flag: "--relay-port",
+        many: false,
+        help: "UDP port on the loopback device for packets to hosts that cannot be met [default: 7377]",
+        set: |settings, raw| raw.number(1, u16::MAX, "a UDP port").map(|port| settings.relay_port = port),
+        show: |settings| settings.relay_port.to_string(),
+    },
+    Key {
         name: "vxlan_port",
         flag: "--vxlan-port",
         many: false,

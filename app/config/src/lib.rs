@@ -56,6 +56,8 @@ pub struct Settings {
     pub vxlan_port: u16,
     /// UDP port of encrypted tunnels; the next one is theirs too.
     pub wireguard_port: u16,
+    /// UDP port on the loopback device where the agent takes packets for ends that cannot be met.
+    pub relay_port: u16,
     /// How long a key of encrypted tunnels is used.
     pub key_lifetime: Duration,
     /// What the names of tunnel devices begin with.
@@ -87,6 +89,7 @@ impl Default for Settings {
             quic_port: 7373,
             vxlan_port: 7374,
             wireguard_port: 7375,
+            relay_port: 7377,
             key_lifetime: shoal_tunnels::KEY_LIFETIME,
             tunnel_device: "shoal".into(),
             advertise: Vec::new(),
@@ -206,6 +209,7 @@ fn check_together(settings: &Settings) -> Result<(), ConfigError> {
         ("vxlan_port", settings.vxlan_port),
         ("wireguard_port", settings.wireguard_port),
         ("the port after wireguard_port", settings.wireguard_port.saturating_add(1)),
+        ("relay_port", settings.relay_port),
     ];
     for (at, (name, port)) in ports.iter().enumerate() {
         if let Some((other, _)) = ports[at + 1..].iter().find(|(_, other)| other == port) {

@@ -59,6 +59,7 @@ fn every_key_is_read_from_the_file_and_shown_as_it_was_read() {
         advertise = ["10.0.0.1", "fd00::1"]
         quic_port = 1
         wireguard_port = 5
+        relay_port = 7
         key_lifetime = "1d12h"
         vxlan_port = "65535"
         tunnel_device = "sh"
@@ -78,6 +79,7 @@ fn every_key_is_read_from_the_file_and_shown_as_it_was_read() {
         "10.0.0.1,fd00::1",
         "1",
         "5",
+        "7",
         "1d12h",
         "65535",
         "sh",

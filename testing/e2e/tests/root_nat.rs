@@ -8,7 +8,6 @@ use shoal_netbed::{Bed, NatKind, Tally, eventually};
 
 scenarios! {
     two_hosts_behind_nat_reach_each_other_and_again_after_a_nat_forgets,
-    hosts_behind_symmetric_nats_are_told_apart_and_reach_the_public_one,
     a_host_behind_nat_that_moves_under_load_is_met_again,
     an_agent_that_starts_again_goes_on_sending_where_a_peer_behind_nat_is_heard,
     a_host_that_moves_to_another_router_while_it_sends_comes_back,
@@ -167,23 +166,4 @@ fn hosts_behind_cones_address_restricted_and_symmetric_nats_meet_in_all_pairs(
             })
         })
         .map(drop)
-}
-
-fn hosts_behind_symmetric_nats_are_told_apart_and_reach_the_public_one(features: Features) -> Result<()> {
-    let bed = Bed::builder(3).behind_nat(2, NatKind::Symmetric).behind_nat(3, NatKind::Symmetric);
-    let fabric = Fabric::on(bed, features)?;
-    fabric.network("shop", "")?;
-    for (host, name) in [(1, "public"), (2, "two"), (3, "three")] {
-        fabric.run(host, name, "shop", "")?;
-    }
-    let (two, three) = (fabric.v4(2, "two", "shop")?, fabric.v4(3, "three", "shop")?);
-    fabric.host(1).ping("public", &two)?;
-    fabric.host(1).ping("public", &three)?;
-    eventually("doctor to explain the pair that cannot meet", Duration::from_secs(40), || {
-        let doctor = fabric.host(2).try_shoal("doctor")?;
-        ensure!(doctor.stdout.contains("both behind NAT"), "{doctor}");
-        Ok(())
-    })?;
-    fabric.host(2).ping_fails("two", &three)?;
-    fabric.settle(3)
 }

@@ -10,7 +10,7 @@ scenarios! {
 }
 
 /// Settings that say where something is. Docker looks for plugins in a folder of their name, too.
-const UNUSUAL: [(&str, &str); 8] = [
+const UNUSUAL: [(&str, &str); 9] = [
     ("state_dir", "/run/elsewhere/state"),
     ("pin_dir", "/sys/fs/bpf/elsewhere"),
     ("socket", SOCKET),
@@ -18,6 +18,7 @@ const UNUSUAL: [(&str, &str); 8] = [
     ("docker_socket", DOCKER_SOCKET),
     ("quic_port", "17373"),
     ("wireguard_port", "17375"),
+    ("relay_port", "17377"),
     ("vxlan_port", "17374"),
 ];
 const SOCKET: &str = "/run/elsewhere/agent.sock";
@@ -134,9 +135,9 @@ fn nothing_is_at_the_usual_places(host: &Host) -> Result<()> {
          test -n \"$(ls -A /run/elsewhere/state)\" -a -n \"$(ls -A /sys/fs/bpf/elsewhere)\"")?;
     let listening = host.sh("ss -Hlun | awk '{print $4}' | sed 's/.*://' | sort -u")?;
     let has = |port: &str| listening.lines().any(|line| line == port);
-    ensure!(has("17373") && has("17375"), "{listening}");
+    ensure!(has("17373") && has("17375") && has("17377"), "{listening}");
     // No network is in clear, so nobody listens for one.
-    ensure!(!["7373", "7374", "7375", "17374"].into_iter().any(has), "{listening}");
+    ensure!(!["7373", "7374", "7375", "7377", "17374"].into_iter().any(has), "{listening}");
     Ok(())
 }
 

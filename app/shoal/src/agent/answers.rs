@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use shoal_api::{
     AddressRange, AddressShare, Answer, ClearDevice, Docker, EncryptedEnd, Encrypter, Encryption, Endpoint,
     EndpointCounts, Endpoints, FabricInfo, Here, Host, HostState, HostTunnel, Network, NetworkCount, Notices,
-    Reach, Status, Subnet, ThisHost, Traffic, TransportInfo, TunnelInfo,
+    Reach, Status, Subnet, ThisHost, Traffic, TransportInfo, TunnelInfo, Way,
 };
 use shoal_fabric::HostSummary;
 use shoal_networks::{EndpointRecord, Naming, is_in_clear};
@@ -142,12 +142,25 @@ impl Agent {
         }
     }
 
+    /// How packets for a host's end leave this one.
+    fn way(&self, host: HostId) -> Way {
+        if !self.fabric.tunnels().is_relayed(host, self.parts.clock.now()) {
+            return Way::Direct;
+        }
+        match self.parts.transport.relayed_by(host) {
+            None => Way::Broken,
+            Some(via) if via == host => Way::Agents,
+            Some(via) => Way::Relay { host: self.fabric.networks().host_name(via) },
+        }
+    }
+
     fn host_tunnel(&self, host: HostId, end: &OtherEnd) -> Option<HostTunnel> {
         let status = self.fabric.tunnels().status(host, self.parts.clock.now())?;
         Some(HostTunnel {
             key: end.key.to_string(),
             endpoint: status.endpoint,
             endpoint_observed: status.endpoint.is_some_and(|at| self.fabric.tunnels().is_observed(host, at)),
+            way: self.way(host),
             last_handshake_s: status.handshake.map(|age| age.as_secs()),
             received_bytes: status.received_bytes,
             sent_bytes: status.sent_bytes,

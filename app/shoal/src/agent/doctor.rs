@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use shoal_api::{Check, Doctor, Encryption, Here, HostState, Reach};
+use shoal_api::{Check, Doctor, Encryption, Here, HostState, Reach, Way};
 use shoal_networks::EndpointDifference;
 use shoal_planner::{OVERHEAD, change_text, diff, plan};
 use shoal_tunnels::{Evidence, Explanation};
@@ -116,6 +116,17 @@ impl Agent {
         let port = host.tunnel_port.unwrap_or_default();
         let subject = format!("{} UDP port {port}", host.name);
         let why = self.explain(host);
+        let around = host.wireguard.as_ref().and_then(|tunnel| around(&tunnel.way));
+        if let (Reach::Ok | Reach::Unknown, Some(around)) = (&host.tunnel, around) {
+            let size = host.path_mtu.map(|mtu| format!(", up to {mtu} bytes each")).unwrap_or_default();
+            return right(
+                subject,
+                format!(
+                    "The two hosts do not reach each other's tunnels, so packets go {around}{size}, sealed from end to end. \
+                     Once UDP port {port} is open between them, they go there by themselves."
+                ),
+            );
+        }
         match (&host.tunnel, explained(why, &host.name, port)) {
             (Reach::Unreachable { .. }, Some((finding, mend))) => wrong(subject, finding, mend),
             (Reach::Unreachable { why }, None) => wrong(subject, sentence(why), open(port)),
@@ -235,6 +246,16 @@ impl Agent {
 /// What to do about a port that does not answer.
 fn open(port: u16) -> String {
     format!("Open UDP port {port} between the two hosts.")
+}
+
+/// In whose hands packets are that do not go from end to end.
+fn around(way: &Way) -> Option<String> {
+    match way {
+        Way::Direct => None,
+        Way::Agents => Some("over the QUIC connection of the two agents".into()),
+        Way::Relay { host } => Some(format!("through the agent of host {host}")),
+        Way::Broken => Some("through other agents, none of which is connected at the moment".into()),
+    }
 }
 
 /// What is wrong with the tunnel to a host, and what to do; `None`: nothing more than that nothing passes.

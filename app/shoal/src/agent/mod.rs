@@ -91,6 +91,7 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     let listen = ([0u16; 8], settings.quic_port).into();
     let config = Config { listen, key, limits: Limits::default() };
     let (transport, transport_events) = Transport::start(config, Arc::clone(&clock))?;
+    let relay = transport.open_relay(settings.relay_port).map_err(|error| error.to_string());
     let kernel = open_kernel(&settings).await?;
     let (inputs, inbox) = mpsc::channel(INPUTS_MAX);
     let engine = Arc::new(Docker::at(settings.docker_socket.display().to_string()));
@@ -101,7 +102,12 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     ready::tell();
 
     let parts = owner::Parts { settings, clock, store, transport, kernel, engine: requests, inputs };
-    let agent = owner::Agent::new(fabric, parts);
+    let mut agent = owner::Agent::new(fabric, parts);
+    if let Err(sentence) = relay {
+        agent.notice(format!(
+            "packets between hosts that cannot reach each other are not relayed here: {sentence}"
+        ));
+    }
     agent.run(effects, inbox, transport_events).await?;
     ended.shut().await;
     Ok(())
@@ -150,6 +156,7 @@ fn local_tunnels(settings: &Settings) -> LocalTunnels {
         vxlan_port: settings.vxlan_port,
         making: Making { backend, port: settings.wireguard_port, software },
         key_lifetime: settings.key_lifetime,
+        relay_port: settings.relay_port,
     }
 }
 

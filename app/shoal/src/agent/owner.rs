@@ -7,7 +7,7 @@ use std::time::Duration;
 use shoal_api::{Answer, Failure};
 use shoal_fabric::{At, Effect, Fabric, Owed};
 use shoal_networks::EngineRequest;
-use shoal_plan::HostPlan;
+use shoal_plan::{HostPlan, RelayPlan};
 use shoal_ports::{Clock, Write};
 use shoal_store::RedbStore;
 use shoal_transport::{Event, Transport};
@@ -53,6 +53,8 @@ pub(crate) struct Agent {
     /// What the kernel was last told or seen to hold.
     pub(crate) applied: HostPlan,
     pub(crate) plan_changed: bool,
+    /// What the carrier of relayed packets was last told.
+    pub(crate) relayed: RelayPlan,
     /// Writes that the disk refused; they go first in the next batch.
     pub(crate) unsaved: Vec<Write>,
     /// What was put off when it did.
@@ -113,6 +115,7 @@ impl Agent {
             parts,
             applied: HostPlan::default(),
             plan_changed: true,
+            relayed: RelayPlan::default(),
             unsaved: Vec::new(),
             owed: Owed::default(),
             foreign: Vec::new(),

@@ -136,6 +136,16 @@ impl Agent {
         let statuses = counters.wireguard.into_iter().map(|(at, read)| (at, status(read))).collect();
         let effects = self.fabric.tunnel_statuses(statuses, self.at());
         self.perform_quietly(effects).await;
+        self.follow_relays();
+    }
+
+    /// Keeps the carrier of relayed packets in step with who is met and who is not.
+    fn follow_relays(&mut self) {
+        let plan = self.fabric.relay_plan(self.parts.clock.now());
+        if plan != self.relayed {
+            self.relayed.clone_from(&plan);
+            self.parts.transport.set_relay_plan(plan);
+        }
     }
 
     /// Brings the kernel in line for one endpoint.
@@ -171,6 +181,7 @@ impl Agent {
         let changes = diff(&wanted, &applied);
         self.applied = applied.plan;
         self.apply(changes).await;
+        self.follow_relays();
         if self.prober.is_behind(&view) {
             self.probe();
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shoal_api::{Command, Host, HostState, Reach};
+use shoal_api::{Command, Host, HostState, Reach, Way};
 
 use super::Exit;
 use super::error::CommandError;
@@ -96,10 +96,19 @@ fn reach(host: &Host, reach: &Reach) -> String {
     }
 }
 
-/// Whether packets pass, and whether the host is behind NAT.
+/// Whether packets pass, whether the host is behind NAT, and whose agents pass them on.
 fn tunnel(host: &Host) -> String {
-    let reach = reach(host, &host.tunnel);
-    if host.behind_nat { format!("{reach}, NAT") } else { reach }
+    let mut words = vec![reach(host, &host.tunnel)];
+    if host.behind_nat {
+        words.push("NAT".to_owned());
+    }
+    match host.wireguard.as_ref().map(|tunnel| &tunnel.way) {
+        None | Some(Way::Direct) => {}
+        Some(Way::Agents) => words.push("over QUIC".to_owned()),
+        Some(Way::Relay { host }) => words.push(format!("by {host}")),
+        Some(Way::Broken) => words.push("no relay".to_owned()),
+    }
+    words.join(", ")
 }
 
 fn tone(host: &Host) -> Tone {

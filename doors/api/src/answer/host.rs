@@ -82,12 +82,31 @@ pub struct HostTunnel {
     pub endpoint: Option<SocketAddr>,
     /// Whether that is an endpoint which hosts have observed; else the other host tells of it itself.
     pub endpoint_observed: bool,
+    /// How packets get there.
+    pub way: Way,
     /// How long ago the last handshake was completed, seconds; `None`: there was none.
     pub last_handshake_s: Option<u64>,
     /// Bytes received and found genuine since the tunnel was made, WireGuard's headers included.
     pub received_bytes: u64,
     /// Bytes sent, likewise.
     pub sent_bytes: u64,
+}
+
+/// How the packets of two encrypted ends reach each other. In JSON `{"kind":"relay","host":"host-3"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Way {
+    /// From end to end; also while they have not found each other.
+    Direct,
+    /// Over the connection of the two hosts' agents, since no other UDP port lets them through.
+    Agents,
+    /// Through the agent of a third host that both reach.
+    Relay {
+        /// Its name.
+        host: String,
+    },
+    /// Through agents, while no connection to any that could pass them on is there.
+    Broken,
 }
 
 /// Whether a host lives, by membership.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::Failure;
 
 pub use endpoint::{AddressRange, AddressShare, Endpoint, Endpoints, Traffic};
-pub use host::{Host, HostState, HostTunnel, Joined, Reach, Token};
+pub use host::{Host, HostState, HostTunnel, Joined, Reach, Token, Way};
 pub use network::{Here, Network, Subnet};
 pub use status::{
     Check, ClearDevice, Docker, Doctor, EncryptedEnd, Encrypter, Encryption, EndpointCounts, FabricInfo,

@@ -6,7 +6,7 @@ use shoal_api::{
     AddressRange, AddressShare, Check, ClearDevice, Docker, Doctor, EncryptedEnd, Encrypter, Encryption,
     Endpoint, EndpointCounts, Endpoints, FabricInfo, Here, Host, HostState, HostTunnel, Joined, Network,
     NetworkCount, Reach, Setting, SettingSource, Status, Subnet, ThisHost, Token, Traffic, TransportInfo,
-    TunnelInfo,
+    TunnelInfo, Way,
 };
 use shoal_types::{FabricId, HostId, NetworkId, WallTime};
 
@@ -60,6 +60,7 @@ pub(crate) fn hosts(settled: bool) -> Vec<Host> {
             key: "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=".to_owned(),
             endpoint: Some("10.0.0.2:7375".parse().unwrap()),
             endpoint_observed: false,
+            way: Way::Direct,
             last_handshake_s: Some(42),
             received_bytes: 1_234_567,
             sent_bytes: 89_012,
