@@ -4,6 +4,7 @@ mod exchange;
 mod joining;
 mod lifetimes;
 mod refusals;
+mod relaying;
 mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
