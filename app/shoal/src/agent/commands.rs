@@ -31,7 +31,8 @@ pub(crate) struct PendingDelete {
     reply: Reply,
 }
 
-type Reply = oneshot::Sender<Result<Answer, Failure>>;
+/// Where an answer goes.
+pub(crate) type Reply = oneshot::Sender<Result<Answer, Failure>>;
 
 /// What an operator said of this host while making it a member.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -68,6 +69,7 @@ impl Agent {
             Command::Join(join) => return self.join(join, reply),
             Command::NetworkCreate(request) => return self.network_create(request, reply).await,
             Command::NetworkDelete { name } => return self.network_delete(name, reply).await,
+            Command::Doctor => return self.doctor(reply).await,
             Command::Init { name } => self.init(name).await,
             Command::Token { ttl_s } => self.token(ttl_s).await,
             Command::Leave => self.leave().await,
@@ -78,7 +80,6 @@ impl Agent {
             Command::NetworkList => Ok(self.network_list().into()),
             Command::Endpoints => Ok(self.endpoints().await.into()),
             Command::Addresses => Ok(self.addresses().into()),
-            Command::Doctor => Ok(self.doctor().await.into()),
             Command::Version => Ok(shoal_api::Version { version: env!("CARGO_PKG_VERSION").into() }.into()),
         };
         let _ = reply.send(answer);
