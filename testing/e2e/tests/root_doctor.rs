@@ -114,7 +114,7 @@ fn a_link_in_the_middle_that_carries_less_is_told_with_the_size_that_passes(
             let told = fabric.host(host).try_shoal("doctor")?.refused()?;
             let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
             let size = told.split_once(&full).and_then(|(_, rest)| rest.split_once('.')?.0.parse().ok());
-            ensure!(size.is_some_and(|size: u16| (1250..1280).contains(&size)), "{told}");
+            ensure!(size.is_some_and(|size: u16| (1250..1300).contains(&size)), "{told}");
             ensure!(told.contains("raise its MTU to 1500"), "{told}");
             Ok(())
         })?;
