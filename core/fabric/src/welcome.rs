@@ -71,14 +71,19 @@ impl Fabric {
         Ok(afresh(effects))
     }
 
-    /// Becomes a member by another member's word.
+    /// Becomes a member by another member's word. A member of the same fabric keeps everything and gets the new
+    /// certificate: its own may have ended while it was off.
     ///
     /// # Errors
-    /// A sentence, if this host belongs to a fabric already or the introduction is not whole.
+    /// A sentence, if this host belongs to another fabric, was forgotten, or the introduction is not whole.
     pub fn join(&mut self, introduction: Introduction, at: At) -> Result<Vec<Effect>, String> {
-        self.must_be_alone()?;
         let damaged = |_| "the member that let this host in sent a welcome that cannot be read".to_owned();
         let welcome = Welcome::decode(introduction.welcome.as_slice()).map_err(damaged)?;
+        let is_of_it = |member: &Member| member.identity.fabric == introduction.certificate.fabric;
+        if self.member.as_ref().is_some_and(is_of_it) {
+            return self.join_again(introduction, &welcome, at);
+        }
+        self.must_be_alone()?;
         let root_public = introduction.root_public;
         let mut vouched = introduction.members;
         vouched.push((self.me, self.key.public()));
@@ -91,17 +96,47 @@ impl Fabric {
         // Nothing is published before this host knows what the fabric may still hold of it: two states of one version
         // would look like two hosts with one key.
         for message in &welcome.facts {
-            if let Some(member) = &mut self.member {
-                let judge = FactsJudge { trust: &member.trust, wall: at.wall };
-                let received = member.facts.receive(introduction.introducer, message, at.now, &judge);
-                effects.extend(self.carry_welcome(received, at));
-            }
+            let received = self.hear_welcome(introduction.introducer, message, at);
+            effects.extend(self.carry_welcome(received, at));
         }
         // In the order in which the facts came, what this host owns now may have seemed to be taken from it.
         self.networks.taken_up();
         effects.extend(self.publish_myself(at));
         effects.extend(self.meet(at));
         Ok(afresh(effects))
+    }
+
+    /// A member is let in once more. It goes on as it was, but must learn at once whom to trust by now: of those who
+    /// came while it was off, it knows nobody.
+    fn join_again(
+        &mut self,
+        introduction: Introduction,
+        welcome: &Welcome,
+        at: At,
+    ) -> Result<Vec<Effect>, String> {
+        let Some(member) = self.member.as_mut().filter(|it| !it.trust.forgotten.contains(&self.me)) else {
+            return Err("this host was forgotten by its fabric: run `shoal leave` first".into());
+        };
+        for (host, key) in introduction.members {
+            if member.trust.members.insert(host, key).is_none() {
+                member.identity.vouched.push((host, key));
+            }
+        }
+        let mut effects = vec![Effect::Trust(member.trust.clone())];
+        for message in &welcome.facts {
+            let received = self.hear_welcome(introduction.introducer, message, at);
+            effects.extend(self.carry_facts(received, at));
+        }
+        effects.extend(self.renewed(introduction.certificate, at));
+        effects.extend(self.call_everyone(at));
+        effects.extend(self.meet(at));
+        Ok(saves_first(effects))
+    }
+
+    fn hear_welcome(&mut self, from: HostId, message: &[u8], at: At) -> Vec<shoal_facts::Effect> {
+        let Some(member) = &mut self.member else { return Vec::new() };
+        let judge = FactsJudge { trust: &member.trust, wall: at.wall };
+        member.facts.receive(from, message, at.now, &judge)
     }
 
     /// Like any facts received; but that the fabric knows this host of old is no news when it comes back.

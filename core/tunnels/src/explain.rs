@@ -19,6 +19,10 @@ pub struct Evidence {
     pub clashes: bool,
     /// Whether the other host's agent answers at the host's address.
     pub quic_answers: bool,
+    /// Whether the other host's tunnel port is refused in words (ICMP "port unreachable"); false also if nobody asked.
+    pub port_refused: bool,
+    /// Whether handshakes came lately that were made for another key than this host's, or by a key that is no host's.
+    pub strangers: bool,
     /// How far this host's clock lies behind a time that it has shown before.
     pub clock_behind: Duration,
     /// What stands between this host and its peers.
@@ -49,8 +53,13 @@ pub enum Explanation {
     NatBoth,
     /// One host is behind NAT and reaches the other one's agent, but not its tunnel.
     NatOne,
-    /// The agents reach each other and the tunnels do not: the tunnel's port is closed on the way, or the other host
-    /// uses another key than the one it tells.
+    /// The agents reach each other, and nothing listens at the tunnel's port, or a firewall rejects what is sent there.
+    PortRefused,
+    /// The agents reach each other and the tunnels do not, and somebody shakes hands with a key that no host tells: one
+    /// of the two hosts uses another key than it tells.
+    OtherKey,
+    /// The agents reach each other, and the tunnel's port is silent: it is closed on the way, or the other host uses
+    /// another key than the one it tells, which cannot be told apart from here.
     PortClosed,
     /// Nothing of the other host answers.
     Unreached,
@@ -86,10 +95,14 @@ pub fn explain(of: Evidence) -> Explanation {
         if per_peer { Explanation::NatPerPeer } else { Explanation::NatBoth }
     } else if nats != (false, false) {
         Explanation::NatOne
-    } else if of.quic_answers {
-        Explanation::PortClosed
-    } else {
+    } else if !of.quic_answers {
         Explanation::Unreached
+    } else if of.port_refused {
+        Explanation::PortRefused
+    } else if of.strangers {
+        Explanation::OtherKey
+    } else {
+        Explanation::PortClosed
     }
 }
 
@@ -105,6 +118,8 @@ mod tests {
             looked_for: Duration::from_secs(60),
             clashes: false,
             quic_answers: true,
+            port_refused: false,
+            strangers: false,
             clock_behind: Duration::ZERO,
             nat_here: Nat::None,
             nat_there: Nat::None,
@@ -115,7 +130,11 @@ mod tests {
         let hour = Duration::from_secs(3_600);
         let table = [
             (none, PortClosed),
-            (Evidence { quic_answers: false, ..none }, Unreached),
+            (Evidence { port_refused: true, ..none }, PortRefused),
+            (Evidence { port_refused: true, strangers: true, ..none }, PortRefused),
+            (Evidence { strangers: true, ..none }, OtherKey),
+            (Evidence { quic_answers: false, strangers: true, ..none }, Unreached),
+            (Evidence { strangers: true, passes: Some(1370), ..up }, Fine),
             (Evidence { looked_for: Duration::from_secs(5), ..none }, Early),
             (Evidence { clashes: true, looked_for: Duration::ZERO, ..none }, KeyClash),
             (Evidence { clock_behind: hour, ..none }, Clock),

@@ -48,6 +48,9 @@ impl HostKernel {
         });
         let figures = peers.into_iter().map(|(key, (_, status))| ((device.name.clone(), key), status));
         counters.wireguard.extend(figures);
+        for (reason, lost) in self.tunnels.drops(&device.name, &tunnel) {
+            *counters.encryption_drops.entry(reason).or_default() += lost;
+        }
     }
 }
 

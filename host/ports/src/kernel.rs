@@ -59,6 +59,9 @@ pub struct Counters {
     pub tunnel_drops: Drops,
     /// By this host's tunnel device and the other end's key.
     pub wireguard: BTreeMap<(LinkName, WireGuardKey), WireGuardStatus>,
+    /// Lost by processes that encrypt in user space, since each of them was started, by the reason that they tell.
+    /// WireGuard in the kernel counts none of this.
+    pub encryption_drops: BTreeMap<String, u64>,
 }
 
 /// Applies changes and tells what is there. Blocking; call it from a thread that may wait.

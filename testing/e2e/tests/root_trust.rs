@@ -13,6 +13,7 @@ scenarios! {
     a_join_with_a_stale_wrong_or_foreign_token_is_refused_in_a_sentence_on_both_sides,
     a_peer_with_a_foreign_certificate_is_refused_and_counted,
     a_forgotten_host_is_refused,
+    a_member_joins_its_fabric_again_and_keeps_its_containers,
 }
 
 fn a_forged_source_address_is_dropped_and_counted(features: Features) -> Result<()> {
@@ -254,4 +255,35 @@ fn a_forgotten_host_is_refused(features: Features) -> Result<()> {
         fabric.host(1).ping_fails("here", &there)
     })?;
     fabric.host(1).ping("here", &fabric.v4(2, "beside", "shop")?)
+}
+
+/// What a host needs whose certificate ended while it was off: tokens and certificates cannot be made to age here.
+fn a_member_joins_its_fabric_again_and_keeps_its_containers(features: Features) -> Result<()> {
+    let fabric = Fabric::new(2, features)?;
+    fabric.network("shop", "")?;
+    fabric.run(1, "here", "shop", "")?;
+    fabric.run(2, "there", "shop", "")?;
+    let (here, there) = (fabric.host(1), fabric.host(2));
+    let address = fabric.v4(2, "there", "shop")?;
+    here.ping("here", &address)?;
+    let before = there.shoal_json("status")?;
+    let join = format!("join {} {}", here.address(), fabric.token("")?);
+    let told = there.try_shoal(&format!("{join} --advertise {}", there.address()))?.refused()?;
+    ensure!(told.contains("without --advertise"), "{told}");
+    there.shoal(&join)?;
+    let after = there.shoal_json("status")?;
+    for part in [
+        "/host/id",
+        "/host/name",
+        "/fabric/id",
+        "/transport/advertise",
+        "/endpoints",
+        "/tunnel/encrypted/key",
+    ] {
+        ensure!(before.pointer(part).is_some(), "no {part}: {before}");
+        ensure!(before.pointer(part) == after.pointer(part), "{part}: {before} {after}");
+    }
+    fabric.settle(2)?;
+    here.ping("here", &address)?;
+    there.ping("there", &fabric.v4(1, "here", "shop")?)
 }

@@ -1,6 +1,6 @@
 //! What says how an encrypted tunnel does: the process in user space, the kernel.
 
-use shoal_links::foreign::{Settings, parse_engine_answer, parse_kernel_answer};
+use shoal_links::foreign::{Settings, parse_engine_answer, parse_engine_drops, parse_kernel_answer};
 
 /// An answer in the text protocol of WireGuard's processes.
 pub(crate) fn engine_answer(bytes: &[u8]) {
@@ -8,6 +8,8 @@ pub(crate) fn engine_answer(bytes: &[u8]) {
         Ok(settings) => hold(&settings, bytes),
         Err(sentence) => assert!(!sentence.is_empty() && sentence.len() < 4_096 + 8 * bytes.len()),
     }
+    let drops = parse_engine_drops(bytes);
+    assert!(drops.len() <= 64 && drops.iter().all(|(reason, lost)| reason.len() <= 32 && *lost > 0));
 }
 
 /// A datagram of generic netlink from the kernel's WireGuard.

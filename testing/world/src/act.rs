@@ -84,8 +84,12 @@ impl World {
         let Some(introduction) = self.introduce(host, via)? else {
             return Err("the member's agent died over it".into());
         };
-        let late =
-            self.hosts[via].agent.as_ref().is_some_and(|it| it.networks().catalog().iter().next().is_some());
+        let is_new = self.hosts[host].agent.as_ref().is_some_and(|it| it.identity().is_none());
+        let late = is_new
+            && self.hosts[via]
+                .agent
+                .as_ref()
+                .is_some_and(|it| it.networks().catalog().iter().next().is_some());
         let again = self.hosts[host].has_left;
         let mut refused = None;
         self.with_agent(host, |agent, at| {
@@ -108,9 +112,6 @@ impl World {
     fn introduce(&mut self, host: usize, via: usize) -> Result<Option<Introduction>, String> {
         let joiner = &self.hosts[host];
         let agent = joiner.agent.as_ref().ok_or("the agent is off")?;
-        if agent.identity().is_some() {
-            return Err("it belongs to a fabric already".into());
-        }
         let (id, key, name) = (joiner.id, joiner.key.public(), agent.local().name.clone());
         let mut secret = [0; 20];
         secret[..8].copy_from_slice(&self.prng.next_u64().to_be_bytes());

@@ -49,6 +49,32 @@ fn a_host_that_only_a_forgotten_one_had_met_must_join_again() {
 }
 
 #[test]
+fn a_host_that_nobody_admits_joins_again_and_its_containers_go_on() {
+    let network = Wanted { name: "shop".into(), subnet: None, v6: false, gateway: false };
+    let run = Step::Run {
+        host: 4,
+        container: "a".to_owned(),
+        network: "shop".to_owned(),
+        address: None,
+        restart: false,
+    };
+    let world = told(
+        1,
+        5,
+        &[
+            Step::Create { host: 2, network },
+            Step::Partition { groups: vec![vec![0, 1, 3], vec![2, 4]] },
+            Step::Join { host: 4, via: 2 },
+            run,
+            Step::Forget { host: 0, whom: 2 },
+            Step::Heal,
+            Step::Join { host: 4, via: 0 },
+        ],
+    );
+    assert!(world.stranded().is_empty());
+}
+
+#[test]
 fn what_was_decided_while_the_disk_was_full_is_done_once_it_has_room() {
     let network = Wanted { name: "shop".into(), subnet: None, v6: false, gateway: false };
     let full = |host| Step::DiskRefuses { host };

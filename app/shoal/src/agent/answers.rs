@@ -93,6 +93,9 @@ impl Agent {
         for (reason, number) in counters.tunnel_drops {
             losses.insert(format!("tunnel: {reason}"), number);
         }
+        for (reason, number) in counters.encryption_drops {
+            losses.insert(format!("encryption: {reason}"), number);
+        }
         losses
     }
 

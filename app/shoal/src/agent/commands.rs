@@ -31,7 +31,8 @@ pub(crate) struct PendingDelete {
     reply: Reply,
 }
 
-type Reply = oneshot::Sender<Result<Answer, Failure>>;
+/// Where an answer goes.
+pub(crate) type Reply = oneshot::Sender<Result<Answer, Failure>>;
 
 /// What an operator said of this host while making it a member.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -68,6 +69,7 @@ impl Agent {
             Command::Join(join) => return self.join(join, reply),
             Command::NetworkCreate(request) => return self.network_create(request, reply).await,
             Command::NetworkDelete { name } => return self.network_delete(name, reply).await,
+            Command::Doctor => return self.doctor(reply).await,
             Command::Init { name } => self.init(name).await,
             Command::Token { ttl_s } => self.token(ttl_s).await,
             Command::Leave => self.leave().await,
@@ -78,7 +80,6 @@ impl Agent {
             Command::NetworkList => Ok(self.network_list().into()),
             Command::Endpoints => Ok(self.endpoints().await.into()),
             Command::Addresses => Ok(self.addresses().into()),
-            Command::Doctor => Ok(self.doctor().await.into()),
             Command::Version => Ok(shoal_api::Version { version: env!("CARGO_PKG_VERSION").into() }.into()),
         };
         let _ = reply.send(answer);
@@ -190,11 +191,6 @@ impl Agent {
 
     /// Asks a member to let this host in. The loop goes on meanwhile.
     fn join(&mut self, join: Join, reply: Reply) {
-        if self.fabric.identity().is_some() {
-            let failure =
-                Failure::conflict("this host belongs to a fabric already").hint("run `shoal leave` first");
-            return drop(reply.send(Err(failure)));
-        }
         let token: Token = match join.token.trim().parse() {
             Ok(token) => token,
             Err(error) => return drop(reply.send(Err(Failure::user(format!("{error}"))))),
@@ -202,16 +198,13 @@ impl Agent {
         let port = join.port.unwrap_or(PORT_DEFAULT);
         let host = if join.host.contains(':') { format!("[{}]", join.host) } else { join.host.clone() };
         let address = format!("{host}:{port}");
-        let found = join.advertise.is_empty() && self.parts.settings.advertise.is_empty();
-        let advertise =
-            if join.advertise.is_empty() { self.advertise_towards(&join.host, port) } else { join.advertise };
-        if let Err(failure) = self.say(&Said { name: None, advertise: advertise.clone(), found }) {
+        if let Err(failure) = self.prepare_join(&token, join, port) {
             return drop(reply.send(Err(failure)));
         }
         let local = self.fabric.local();
         let request = JoinRequest {
             name: local.name.clone(),
-            addresses: advertise,
+            addresses: local.addresses.clone(),
             quic_port: local.quic_port,
             vxlan_port: local.tunnels.vxlan_port,
             version: local.version.clone(),
@@ -222,6 +215,27 @@ impl Agent {
             let result = result.map_err(|error| Failure::unavailable(error.to_string()));
             let _ = inputs.send(Input::Joined(Box::new(result), reply)).await;
         });
+    }
+
+    /// Finds out what this host says of itself. A member of the token's fabric has said it: it only needs another
+    /// certificate.
+    fn prepare_join(&mut self, token: &Token, join: Join, port: u16) -> Result<(), Failure> {
+        if let Some(identity) = self.fabric.identity() {
+            let fabric = identity.fabric;
+            return if fabric != token.fabric() {
+                let what = format!("this host belongs to another fabric, {}", fabric.short());
+                Err(Failure::conflict(what).hint("run `shoal leave` first"))
+            } else if !join.advertise.is_empty() {
+                let what = "this host belongs to this fabric already and keeps the addresses it advertises";
+                Err(Failure::conflict(what).hint("join without --advertise"))
+            } else {
+                Ok(())
+            };
+        }
+        let found = join.advertise.is_empty() && self.parts.settings.advertise.is_empty();
+        let advertise =
+            if join.advertise.is_empty() { self.advertise_towards(&join.host, port) } else { join.advertise };
+        self.say(&Said { name: None, advertise, found })
     }
 
     /// A member let this host in, or not.

@@ -17,12 +17,14 @@ mod doctor;
 mod doors;
 mod engine;
 mod kernel;
+mod knock;
 mod machine;
 mod owner;
 mod perform;
 mod probe;
 mod ready;
 mod secrets;
+mod strangers;
 mod verbs;
 
 use std::collections::BTreeSet;

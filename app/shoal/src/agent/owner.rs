@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::commands::PendingDelete;
+use super::strangers::Strangers;
 use super::verbs::Held;
 use super::{Input, engine, kernel::KernelThread, machine, probe};
 use shoal_config::Settings;
@@ -69,6 +70,7 @@ pub(crate) struct Agent {
     pub(crate) probe_failure: Option<String>,
     pub(crate) notices: VecDeque<String>,
     pub(crate) tally: Tally,
+    pub(crate) strangers: Strangers,
     pub(crate) started: Moment,
     pub(crate) stop: Option<String>,
     waiting: Vec<Waiting>,
@@ -126,6 +128,7 @@ impl Agent {
             probe_failure: None,
             notices: VecDeque::new(),
             tally: Tally::default(),
+            strangers: Strangers::default(),
             started,
             stop: None,
             waiting: Vec::new(),

@@ -127,6 +127,7 @@ impl Agent {
     /// Reads how the encrypted tunnels do.
     pub(crate) async fn look_at_tunnels(&mut self) {
         let Ok(counters) = self.parts.kernel.counters().await else { return };
+        self.strangers.note(&counters.encryption_drops, self.at().now);
         let status = |read: WireGuardStatus| Status {
             handshake: read.last_handshake,
             endpoint: read.endpoint,

@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use shoal_fabric::{Effect, Introduction};
 use shoal_networks::{EngineReport, EngineRequest, NetworkRequest, PoolData, Reply, Verb};
 use shoal_trust::{Certificate, Claim, FabricRoot, HostKey};
-use shoal_types::Moment;
+use shoal_types::{FabricId, Moment};
 
 use world::{World, key};
 
@@ -180,6 +180,42 @@ fn a_host_that_leaves_and_joins_again_keeps_its_networks_and_its_gifts() {
 }
 
 #[test]
+fn a_host_that_was_off_for_too_long_joins_again_and_keeps_its_containers() {
+    let mut world = World::joined(2);
+    create(&mut world, 0, "shop");
+    let pools = [0, 1].map(|host| put_on(&mut world, host, "shop"));
+    world.run(3);
+    run_container(&mut world, 1, "shop", &pools[1], 1);
+    world.run(3);
+    world.cut(1);
+    world.at.now = world.at.now + Duration::from_secs(8 * 86_400);
+    world.at.wall = world.at.wall + Duration::from_secs(8 * 86_400);
+    let newcomer = world.join_another();
+    create(&mut world, 0, "meanwhile");
+    world.run(5);
+    let ended = world.hosts[1].fabric.identity().unwrap().certificate.clone();
+    let (wall, id) = (world.at.wall, world.hosts[1].fabric.me());
+    assert!(world.hosts[0].trust.as_ref().unwrap().judge(&ended, wall).is_err(), "its certificate has ended");
+
+    world.join(1);
+    let identity = world.hosts[1].fabric.identity().unwrap().clone();
+    assert!(world.hosts[0].trust.as_ref().unwrap().judge(&identity.certificate, wall).is_ok());
+    assert_eq!(world.hosts[1].fabric.me(), id);
+    let known = &world.hosts[1].trust.as_ref().unwrap().members;
+    assert!(known.contains_key(&key(newcomer).id()), "whom it did not know it must trust at once");
+    world.heal(1);
+    world.run(10);
+    assert!(has_network(&world, 1, "meanwhile"));
+    assert_eq!(world.hosts[1].fabric.networks().endpoints().count(), 1);
+    for other in [0, newcomer] {
+        assert_eq!(world.hosts[other].fabric.networks().remote_endpoints().count(), 1, "host {other}");
+    }
+    world.agree();
+    world.restart(1);
+    assert_eq!(world.hosts[1].fabric.identity(), Some(&identity), "it is kept");
+}
+
+#[test]
 fn a_host_that_starts_again_knows_what_it_knew() {
     let mut world = World::joined(2);
     create(&mut world, 0, "shop");
@@ -265,12 +301,12 @@ fn facts_of_a_host_with_a_foreign_certificate_are_refused() {
 }
 
 #[test]
-fn a_host_joins_once() {
+fn a_host_joins_one_fabric_at_a_time() {
     let mut world = World::joined(1);
     let certificate = Certificate::issue_by_member(
         &HostKey::from_seed([1; 32]),
         Claim {
-            fabric: world.hosts[0].fabric.identity().unwrap().fabric,
+            fabric: FabricId::new([3; 16]),
             key: key(0).public(),
             name: "host-0".parse().unwrap(),
             from: world.at.wall,

@@ -314,6 +314,8 @@ impl World {
             looked_for,
             clashes: tunnels.is_clashing(id(to)),
             quic_answers: false,
+            port_refused: false,
+            strangers: false,
             clock_behind: Duration::ZERO,
             nat_here: tunnels.nat(id(from)),
             nat_there: tunnels.nat(id(to)),

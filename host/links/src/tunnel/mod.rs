@@ -39,7 +39,7 @@ use user::Children;
 /// Parsers of what others say, for whoever tests them with any bytes.
 pub mod foreign {
     pub use super::settings::{PeerSettings, Settings};
-    pub use super::uapi::parse as parse_engine_answer;
+    pub use super::uapi::{parse as parse_engine_answer, parse_drops as parse_engine_drops};
     pub use super::wg_netlink::parse_datagram as parse_kernel_answer;
 }
 
@@ -153,6 +153,15 @@ impl Tunnels {
         let now = SystemClock::start().wall();
         let settings = self.settings(name, tunnel)?;
         Ok(settings.peers.into_iter().map(|(key, peer)| (key, peer.told(now))).collect())
+    }
+
+    /// What the process behind a tunnel has dropped since it was started, by the reason that it tells; only reasons
+    /// that it counted. Nothing if there is no such process, or it does not answer.
+    pub fn drops(&self, name: &LinkName, tunnel: &Tunnel) -> BTreeMap<String, u64> {
+        match tunnel.wireguard().map(|end| end.backend) {
+            Some(Backend::UserSpace) => user::drops(&self.options, name).unwrap_or_default(),
+            Some(Backend::Kernel) | None => BTreeMap::new(),
+        }
     }
 
     /// Makes another end known, or sets it right. Without an endpoint in `peer` the endpoint stays as it is.

@@ -4,6 +4,7 @@
 //! An answer comes from a process that may be wedged or somebody else's, so each exchange has a time limit and a
 //! largest answer.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::IpAddr;
@@ -77,6 +78,11 @@ impl Engine {
     pub(crate) fn get(mut self) -> Result<Settings, Failure> {
         let answer = self.exchange("get=1\n\n")?;
         parse(&answer).map_err(Failure::Refused)
+    }
+
+    /// Reads what it has dropped. Another implementation than ours has no word for it and refuses.
+    pub(crate) fn drops(mut self) -> Result<BTreeMap<String, u64>, Failure> {
+        Ok(parse_drops(&self.exchange("shoal_counters=1\n\n")?))
     }
 
     /// Sets its own key and port, and leaves the other ends alone.
@@ -185,6 +191,19 @@ pub fn parse(answer: &[u8]) -> Result<Settings, String> {
     if has_ended { Ok(settings) } else { Err("its answer says nothing of success".into()) }
 }
 
+/// Reads what was dropped, by reason, from an answer to `shoal_counters=1`: lines `drop_REASON=NUMBER` among others. At
+/// most 64 reasons, each of lower-case letters and underscores; none that was counted as zero.
+pub fn parse_drops(answer: &[u8]) -> BTreeMap<String, u64> {
+    let is_reason =
+        |text: &str| text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let drop = |line: &[u8]| {
+        let (reason, number) = std::str::from_utf8(line).ok()?.strip_prefix("drop_")?.split_once('=')?;
+        let number = number.parse().ok().filter(|number| *number > 0)?;
+        is_reason(reason).then(|| (reason.to_owned(), number))
+    };
+    answer.split(|byte| *byte == b'\n').filter_map(drop).take(64).collect()
+}
+
 fn read_of_peer(peer: &mut PeerSettings, key: &str, value: &str) -> Result<(), String> {
     match key {
         "preshared_key" => peer.preshared = secret(bytes(value)?),
@@ -224,4 +243,18 @@ fn wrong(value: &str) -> String {
 /// 32 bytes of hexadecimal digits. What is wrong is not shown: it may be most of a secret.
 fn bytes(text: &str) -> Result<[u8; 32], String> {
     unhex(text).ok_or_else(|| "its answer has a key that is none".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_are_read_by_reason_and_other_lines_are_left() {
+        let answer =
+            b"frames_out=7\ndrop_too_big=0\ndrop_handshake_mac=3\ndrop_Odd=1\ndrop_no_number=x\nerrno=0\n\n";
+        assert_eq!(parse_drops(answer), BTreeMap::from([("handshake_mac".to_owned(), 3)]));
+        assert!(parse_drops(b"errno=22\n\n").is_empty());
+        assert!(parse_drops(b"drop_\xff=1").is_empty());
+    }
 }

@@ -140,6 +140,11 @@ pub(crate) fn settings(options: &TunnelOptions, name: &LinkName) -> Result<Setti
     ask(options, name, |engine| engine.get())
 }
 
+/// What the process has dropped, by reason.
+pub(crate) fn drops(options: &TunnelOptions, name: &LinkName) -> Result<BTreeMap<String, u64>, KernelError> {
+    ask(options, name, |engine| engine.drops())
+}
+
 /// Changes the other ends.
 pub(crate) fn take(options: &TunnelOptions, name: &LinkName, steps: &[Step]) -> Result<(), KernelError> {
     ask(options, name, |engine| engine.take(steps))
