@@ -60,6 +60,8 @@ fn a_host_whose_firewall_lets_only_quic_pass_is_reached_and_without_detour_once_
         goes(&fabric, by, name, &["agents"])?;
     }
     goes(&fabric, 1, "h3", &["direct"])?;
+    let doctor = fabric.host(1).shoal("doctor")?.split_whitespace().collect::<Vec<_>>().join(" ");
+    ensure!(doctor.contains("UDP port 7375 is silent. Packets go over the QUIC connection"), "{doctor}");
     fabric.transfer((1, "one"), (2, "fenced"), &fenced, 4 * MEBIBYTE)?;
 
     let pings = Load::start(&fabric, (1, "one"), &fenced)?;

@@ -21,6 +21,8 @@ pub(super) struct Closed {
     name: HostName,
     port: u16,
     evidence: Evidence,
+    /// How packets go all the same.
+    instead: Option<String>,
 }
 
 impl Agent {
@@ -38,7 +40,8 @@ impl Agent {
             let why = explain(evidence);
             if why == Explanation::PortClosed {
                 let places = host.addresses.iter().map(|address| SocketAddr::new(*address, port)).collect();
-                closed.push(Closed { check: checks.len(), places, name: host.name.clone(), port, evidence });
+                let (name, instead) = (host.name.clone(), instead(&host));
+                closed.push(Closed { check: checks.len(), places, name, port, evidence, instead });
             }
             checks.push(check_tunnel(&host, port, why));
         }
@@ -50,9 +53,11 @@ impl Agent {
         let (tunnels, at) = (self.fabric.tunnels(), self.at());
         let looked_for = tunnels.looked_for(host.id, at.now);
         let path = self.paths.get(&host.id).filter(|path| path.tried);
+        // Agents carry the packets only after the ends were looked for in vain.
+        let is_met = !tunnels.is_relayed(host.id, at.now);
         Evidence {
-            is_up: looked_for == Some(Duration::ZERO),
-            looked_for: looked_for.unwrap_or_default(),
+            is_up: is_met && looked_for == Some(Duration::ZERO),
+            looked_for: if is_met { looked_for.unwrap_or_default() } else { Duration::MAX },
             clashes: tunnels.is_clashing(host.id),
             quic_answers: host.quic == Reach::Ok,
             port_refused: false,
@@ -79,9 +84,13 @@ pub(super) async fn ask(closed: Vec<Closed>, checks: &mut [Check]) {
         let Ok((closed, true)) = knock else { continue };
         let why = explain(Evidence { port_refused: true, ..closed.evidence });
         let told = explained(why, &closed.name, closed.port);
-        let check = checks.get_mut(closed.check).filter(|check| !check.ok);
+        let check = checks.get_mut(closed.check);
         if let (Some(check), Some((finding, mend))) = (check, told) {
-            *check = wrong(check.subject.clone(), finding, mend);
+            let subject = check.subject.clone();
+            *check = match closed.instead {
+                Some(instead) => right(subject, format!("{finding} {instead}")),
+                None => wrong(subject, finding, mend),
+            };
         }
     }
 }
@@ -101,18 +110,11 @@ fn check_quic(host: &Host) -> Check {
 /// Whether packets of every size pass through the tunnel to a host, and why not.
 fn check_tunnel(host: &Host, port: u16, why: Explanation) -> Check {
     let subject = format!("{} UDP port {port}", host.name);
-    let around = host.wireguard.as_ref().and_then(|tunnel| around(&tunnel.way));
-    if let (Reach::Ok | Reach::Unknown, Some(around)) = (&host.tunnel, around) {
-        let size = host.path_mtu.map(|mtu| format!(", up to {mtu} bytes each")).unwrap_or_default();
-        return right(
-            subject,
-            format!(
-                "The two hosts do not reach each other's tunnels, so packets go {around}{size}, sealed from end to end. \
-                 Once UDP port {port} is open between them, they go there by themselves."
-            ),
-        );
+    let found = explained(why, &host.name, port);
+    if let (Some(instead), Some((finding, _))) = (instead(host), &found) {
+        return right(subject, format!("{finding} {instead}"));
     }
-    match (&host.tunnel, explained(why, &host.name, port)) {
+    match (&host.tunnel, found) {
         (Reach::Unreachable { .. }, Some((finding, mend))) => wrong(subject, finding, mend),
         (Reach::Unreachable { why }, None) => wrong(subject, sentence(why), open(port)),
         (Reach::Ok, Some((finding, mend))) if matches!(why, Explanation::Mtu { .. }) => {
@@ -131,14 +133,17 @@ fn open(port: u16) -> String {
     format!("Open UDP port {port} between the two hosts.")
 }
 
-/// In whose hands packets are that do not go from end to end.
-fn around(way: &Way) -> Option<String> {
-    match way {
-        Way::Direct => None,
-        Way::Agents => Some("over the QUIC connection of the two agents".into()),
-        Way::Relay { host } => Some(format!("through the agent of host {host}")),
-        Way::Broken => Some("through other agents, none of which is connected at the moment".into()),
-    }
+/// How packets go that pass and do not go from end to end.
+fn instead(host: &Host) -> Option<String> {
+    let around = match &host.wireguard.as_ref()?.way {
+        Way::Direct => return None,
+        _ if matches!(host.tunnel, Reach::Unreachable { .. }) => return None,
+        Way::Agents => "over the QUIC connection of the two agents".to_owned(),
+        Way::Relay { host } => format!("through the agent of host {host}"),
+        Way::Broken => "through other agents, none of which is connected at the moment".to_owned(),
+    };
+    let size = host.path_mtu.map(|mtu| format!(", up to {mtu} bytes each")).unwrap_or_default();
+    Some(format!("Packets go {around}{size}, sealed from end to end, and directly as soon as they can."))
 }
 
 /// What is wrong with the tunnel to a host, and what to do; `None`: nothing more than that nothing passes.
