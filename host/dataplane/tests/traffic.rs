@@ -3,29 +3,12 @@
 
 mod bed;
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
-use bed::{ALL_FEATURES, Container, Host, NO_FEATURES, Over, name, outer, peer, two_hosts};
+use bed::{ALL_FEATURES, Container, Host, NO_FEATURES, Over, name, outer, peer, transfer, two_hosts};
 use shoal_dataplane::Features;
 use shoal_plan::{Change, EndpointEntry, EndpointKey, Peer, Tunnel};
 use shoal_ports::Kernel;
-
-/// Sends a few megabytes from one container to the other and checks that they arrive.
-fn transfer(from: &Container, to: &Container, address: &str) {
-    const LENGTH: usize = 4 << 20;
-    let listener = to.namespace.inside(|| TcpListener::bind((address, 7777)).unwrap());
-    let received = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        listener.accept().unwrap().0.read_to_end(&mut bytes).unwrap();
-        bytes
-    });
-    let mut stream = from.namespace.inside(|| TcpStream::connect((address, 7777)).unwrap());
-    let sent: Vec<u8> = (0..LENGTH).map(|at| (at / 7) as u8).collect();
-    stream.write_all(&sent).unwrap();
-    drop(stream);
-    assert!(received.join().unwrap() == sent, "bytes were lost or changed");
-}
 
 fn key(address: &str) -> EndpointKey {
     EndpointKey { vni: bed::vni(bed::SHOP), address: address.parse().unwrap() }

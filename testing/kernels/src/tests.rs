@@ -6,8 +6,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// The packages whose tests touch the kernel and nothing else.
-const PACKAGES: [&str; 3] = ["shoal-abi", "shoal-links", "shoal-dataplane"];
+/// What is built: the binary that encrypts in user space, and the packages whose tests touch the kernel and nothing
+/// else.
+const BUILDS: [&[&str]; 2] = [
+    &["build", "-p", "shoal", "--bins"],
+    &["test", "--no-run", "-p", "shoal-abi", "-p", "shoal-links", "-p", "shoal-dataplane"],
+];
 
 /// A test binary.
 pub(crate) struct Tests {
@@ -20,15 +24,18 @@ pub(crate) struct Tests {
 
 /// Builds the tests that run on the kernel, and what they start.
 pub(crate) fn build() -> Result<Vec<Tests>> {
-    let output = Command::new(env!("CARGO"))
-        .args(["test", "--no-run", "--locked", "--message-format=json-render-diagnostics"])
-        .args(PACKAGES.iter().flat_map(|package| ["-p", package]))
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start cargo")?;
-    ensure!(output.status.success(), "the tests do not build");
-    let text = String::from_utf8(output.stdout).context("cargo's messages are not text")?;
-    let mut tests: Vec<Tests> = text.lines().filter_map(test).collect();
+    let mut tests = Vec::new();
+    for build in BUILDS {
+        let output = Command::new(env!("CARGO"))
+            .args(build)
+            .args(["--locked", "--message-format=json-render-diagnostics"])
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot start cargo")?;
+        ensure!(output.status.success(), "the tests do not build");
+        let text = String::from_utf8(output.stdout).context("cargo's messages are not text")?;
+        tests.extend(text.lines().filter_map(test));
+    }
     tests.sort_by(|one, other| one.label.cmp(&other.label));
     ensure!(!tests.is_empty(), "cargo names no test binary");
     Ok(tests)

@@ -8,8 +8,10 @@
     reason = "shared by tests that each use a part of it"
 )]
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::net::IpAddr;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -116,6 +118,8 @@ pub struct Host {
     pub features: Features,
     /// Whether its containers are of networks in clear.
     pub in_clear: bool,
+    /// Command line of the process that encrypts in user space: the stand-in, unless it is told otherwise.
+    pub engine: Vec<OsString>,
 }
 
 impl Drop for Host {
@@ -141,12 +145,12 @@ impl Drop for Host {
 
 impl Host {
     pub fn new(features: Features) -> Self {
-        Self { namespace: Namespace::new(), pins: PinFolder::new(), features, in_clear: true }
+        let engine = vec![env!("CARGO_BIN_EXE_stand-in-carrier").into()];
+        Self { namespace: Namespace::new(), pins: PinFolder::new(), features, in_clear: true, engine }
     }
 
     pub fn options(&self) -> Options {
-        let engine = vec![env!("CARGO_BIN_EXE_stand-in-carrier").into()];
-        let tunnels = TunnelOptions { run_dir: self.pins.run_dir(), engine };
+        let tunnels = TunnelOptions { run_dir: self.pins.run_dir(), engine: self.engine.clone() };
         Options { pin_dir: self.pins.path().join("shoal"), features: self.features, tunnels }
     }
 
@@ -227,6 +231,22 @@ impl Container {
     }
 }
 
+/// Sends a megabyte from one container to the other and checks that they arrive.
+pub fn transfer(from: &Container, to: &Container, address: &str) {
+    const LENGTH: usize = 1 << 20;
+    let listener = to.namespace.inside(|| TcpListener::bind((address, 7777)).expect("a stream"));
+    let received = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        listener.accept().expect("a stream").0.read_to_end(&mut bytes).expect("a stream");
+        bytes
+    });
+    let mut stream = from.namespace.inside(|| TcpStream::connect((address, 7777)).expect("a stream"));
+    let sent: Vec<u8> = (0..LENGTH).map(|at| (at / 7) as u8).collect();
+    stream.write_all(&sent).expect("a stream");
+    drop(stream);
+    assert!(received.join().expect("a stream") == sent, "bytes were lost or changed");
+}
+
 pub fn addresses(number: u8) -> [IpAddr; 2] {
     [format!("10.7.0.{number}"), format!("fd07::{number:x}")].map(|text| text.parse().expect("an address"))
 }
@@ -272,11 +292,16 @@ impl Over {
     }
 }
 
-/// Two hosts on one wire: 10.99.0.1 and .2, fd99::1 and ::2, a tunnel each, each the other's peer over one of them.
+/// Two hosts on one wire, each the other's peer over the same kind of tunnel.
 pub fn two_hosts(features: Features, over: Over) -> (Host, Host) {
-    let mut hosts = (Host::new(features), Host::new(features));
+    joined((Host::new(features), Host::new(features)), (over, over))
+}
+
+/// Puts two hosts on one wire: 10.99.0.1 and .2, fd99::1 and ::2, a tunnel each, each the other's peer over it. Their
+/// tunnels may be of two kinds that understand each other.
+pub fn joined(mut hosts: (Host, Host), over: (Over, Over)) -> (Host, Host) {
     hosts.0.namespace.ip(&format!("link add wire type veth peer wire netns {}", hosts.1.namespace.path()));
-    for (host, own, other) in [(&mut hosts.0, 1, 2), (&mut hosts.1, 2, 1)] {
+    for (host, own, other, over) in [(&mut hosts.0, 1, 2, over.0), (&mut hosts.1, 2, 1, over.1)] {
         host.namespace.ip(&format!("address add 10.99.0.{own}/24 dev wire"));
         host.namespace.ip(&format!("address add fd99::{own}/64 dev wire nodad"));
         host.namespace.ip("link set wire up");

@@ -113,8 +113,12 @@ pub(crate) fn end(run_dir: &Path, name: &LinkName, children: &mut BTreeMap<LinkN
         end_process(pid, &control);
     }
     if let Some(mut child) = children.remove(name) {
-        // It has ended by now: it is one of those above, or ended earlier.
-        let _ = child.try_wait();
+        // It is one of those above, or ended earlier. A process loses its command line a moment before it can be waited
+        // for, and one that is never waited for stays as a zombie.
+        let timer = Timer::start();
+        while matches!(child.try_wait(), Ok(None)) && !timer.left_of(END_MAX).is_zero() {
+            std::thread::sleep(POLL);
+        }
     }
 }
 
