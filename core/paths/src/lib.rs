@@ -179,11 +179,12 @@ impl Paths {
                 effects.push(Effect::Probe { host, nonce, bytes });
             }
             Next::Known(mtu) => {
-                // The other side of a new path may not have been ready for the first, full-sized probes.
-                if state.path.mtu.is_none() && mtu < state.search.full() {
-                    state.search_due = now + WATCH_EVERY;
-                }
                 state.due = now + watch_every;
+                // A path that came up while it was searched looks narrow: its first, full-sized probes were lost.
+                if state.path.mtu != Some(mtu) && mtu < state.search.full() {
+                    state.search_due = now + WATCH_EVERY;
+                    state.due = state.search_due;
+                }
                 effects.extend(state.set(host, Path { tried: true, mtu: Some(mtu), ..state.path.clone() }));
                 // Full packets that get lost on a narrow path would look like corrupted ones.
                 if now >= state.bulk_due && mtu >= state.search.full() {

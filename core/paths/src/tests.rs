@@ -96,6 +96,19 @@ fn a_path_that_shrinks_is_measured_again_and_one_that_grows_is_noticed_within_th
 }
 
 #[test]
+fn a_path_that_was_interrupted_while_it_was_watched_is_soon_measured_from_the_top() {
+    let mut wire = Wire::new(1500);
+    wire.run(WATCH_EVERY - Duration::from_millis(1));
+    wire.carries = 0;
+    wire.run(ANSWER_WITHIN * TRIES);
+    wire.carries = 1500;
+    wire.run(Duration::from_secs(1));
+    assert!(wire.mtu().is_some_and(|mtu| mtu < FULL), "{:?}", wire.mtu());
+    wire.run(WATCH_EVERY);
+    assert_eq!(wire.mtu(), Some(FULL));
+}
+
+#[test]
 fn a_late_or_foreign_answer_counts_for_nothing() {
     let mut wire = Wire::new(0);
     wire.run(Duration::from_millis(1));
