@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use shoal_plan::is_relayed;
 use shoal_types::Moment;
 
 /// How long after a handshake a session's keys may be used (the WireGuard paper, section 6.1: Reject-After-Time).
@@ -55,6 +56,9 @@ pub(crate) struct Places {
 /// The lists of [`Places`].
 const LISTS: usize = 3;
 
+/// The number of an attempt at the relay.
+const ATTEMPT_RELAYED: usize = 2;
+
 impl Places {
     /// Whether an attempt goes where others hear the end.
     fn is_observed(&self, attempt: usize) -> bool {
@@ -75,6 +79,15 @@ impl Places {
         let taken = self.taken(attempt);
         let list = self.list(taken);
         list.get((taken / LISTS).checked_rem(list.len())?).copied()
+    }
+
+    /// The attempt that follows when an end with a session answers no more at `endpoint`. Agents come first: most often
+    /// they reach its host still, and they look for the direct way themselves.
+    fn instead_of(&self, endpoint: Option<SocketAddr>, attempt: usize) -> usize {
+        if !self.relayed.is_empty() && !endpoint.is_some_and(is_relayed) {
+            return ATTEMPT_RELAYED;
+        }
+        if self.at(attempt) == endpoint { self.next(attempt) } else { attempt }
     }
 
     fn next(&self, attempt: usize) -> usize {
@@ -191,8 +204,7 @@ impl Contact {
             None => {}
         }
         if !self.lost && self.is_up(now) && self.is_silent(now) {
-            let is_here = places.at(self.attempt) == self.status.endpoint;
-            self.lose(if is_here { places.next(self.attempt) } else { self.attempt }, now);
+            self.lose(places.instead_of(self.status.endpoint, self.attempt), now);
         }
         if self.is_found(now) {
             (self.since, self.sent_before, self.found) = (now, self.status.sent_bytes, now);
