@@ -8,6 +8,10 @@ use crate::contact::TRY_FOR;
 /// How long an end is looked for before there is something to explain: each host has tried two places by then.
 const PATIENCE: Duration = Duration::from_secs(2 * TRY_FOR.as_secs());
 
+/// How long an end is looked for before strangers' handshakes speak against its key: for a moment every host that joins
+/// or changes its key is a stranger, and "lately" is a minute.
+const NOT_NEW: Duration = Duration::from_secs(90);
+
 /// What is known of the tunnel between this host and another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Evidence {
@@ -99,7 +103,7 @@ pub fn explain(of: Evidence) -> Explanation {
         Explanation::Unreached
     } else if of.port_refused {
         Explanation::PortRefused
-    } else if of.strangers {
+    } else if of.strangers && of.looked_for >= NOT_NEW {
         Explanation::OtherKey
     } else {
         Explanation::PortClosed
@@ -132,7 +136,8 @@ mod tests {
             (none, PortClosed),
             (Evidence { port_refused: true, ..none }, PortRefused),
             (Evidence { port_refused: true, strangers: true, ..none }, PortRefused),
-            (Evidence { strangers: true, ..none }, OtherKey),
+            (Evidence { strangers: true, ..none }, PortClosed),
+            (Evidence { strangers: true, looked_for: Duration::from_secs(90), ..none }, OtherKey),
             (Evidence { quic_answers: false, strangers: true, ..none }, Unreached),
             (Evidence { strangers: true, passes: Some(1370), ..up }, Fine),
             (Evidence { looked_for: Duration::from_secs(5), ..none }, Early),

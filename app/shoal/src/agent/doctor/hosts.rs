@@ -61,7 +61,8 @@ impl Agent {
             clashes: tunnels.is_clashing(host.id),
             quic_answers: host.quic == Reach::Ok,
             port_refused: false,
-            strangers: self.strangers.came_lately(at.now),
+            // An end that is heard through agents has shown its key.
+            strangers: is_met && self.strangers.came_lately(at.now),
             clock_behind: tunnels.serving().map(|end| end.made.since(at.wall)).unwrap_or_default(),
             nat_here: tunnels.nat(self.fabric.me()),
             nat_there: tunnels.nat(host.id),
