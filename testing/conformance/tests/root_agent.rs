@@ -39,8 +39,8 @@ fn nothing_is_left(host: &Host) -> Result<()> {
     let endpoints = host.shoal_json("endpoints")?;
     let left = endpoints["endpoints"].as_array().context("no list of endpoints")?;
     ensure!(left.is_empty(), "{endpoints}");
-    // Two leases must run out: of the container whose network went first, and of the one whose end the recorded dockerd
-    // could tell nobody.
+    // Two leases must run out: of the container whose network went first, and of the one whose end the recorded
+    // dockerd could tell nobody.
     let addresses = host.shoal_json("addresses")?;
     let shares = addresses.as_array().context("no list of addresses")?;
     let used: u64 = shares.iter().filter_map(|share| share["used"].as_u64()).sum();

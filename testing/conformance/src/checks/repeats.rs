@@ -56,8 +56,8 @@ pub(super) const WITH_BODY: [&str; 11] = [
     "NetworkDriver.EndpointOperInfo",
 ];
 
-/// dockerd reads a request's body while it sends it. If the connection breaks half-way and it tries again, what is left
-/// of the body is sent, which may be nothing: not a pool for everybody, and not the network with the empty id.
+/// dockerd reads a request's body while it sends it. If the connection breaks half-way and it tries again, what is
+/// left of the body is sent, which may be nothing: not a pool for everybody, and not the network with the empty id.
 pub(super) async fn a_retry_that_lost_its_body_is_refused(dockerd: &Dockerd) -> Result<()> {
     let network = dockerd.create_network().await?;
     let endpoint = dockerd.create_endpoint(&network).await?;
