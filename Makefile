@@ -54,6 +54,7 @@ install: ## install to $(DESTDIR)$(PREFIX); run `make build` before
 	install -D -s -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/shoal
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/bin/shoal|$(PREFIX)/bin/shoal|' packaging/systemd/shoal.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/shoal.service
+	install -m 644 packaging/systemd/shoal.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/shoal.socket
 	install -D -m 644 packaging/network/10-shoal.network $(DESTDIR)$(PREFIX)/lib/systemd/network/10-shoal.network
 	install -D -m 644 packaging/network/10-shoal.link $(DESTDIR)$(PREFIX)/lib/systemd/network/10-shoal.link
 	install -D -m 644 packaging/network/10-shoal-networkmanager.conf $(DESTDIR)$(PREFIX)/lib/NetworkManager/conf.d/10-shoal.conf
@@ -65,7 +66,7 @@ install: ## install to $(DESTDIR)$(PREFIX); run `make build` before
 	$(BINARY) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/shoal.fish
 
 uninstall: ## remove what install put there, but not settings and state
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/shoal lib/systemd/system/shoal.service \
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/shoal lib/systemd/system/shoal.service lib/systemd/system/shoal.socket \
 	    lib/systemd/network/10-shoal.network lib/systemd/network/10-shoal.link lib/NetworkManager/conf.d/10-shoal.conf \
 	    share/bash-completion/completions/shoal share/zsh/vendor-completions/_shoal \
 	    share/fish/vendor_completions.d/shoal.fish share/doc/shoal/copyright)

@@ -7,8 +7,8 @@ use shoal_types::{EndpointId, HostId};
 /// A batch of writes: key and new value, `None` removing the key.
 pub type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-/// One thing to do. A list is carried out in its order; when saving or projecting fails, what follows in the list is
-/// put off (see [`Owed`](crate::Owed)) and whoever asked is told why.
+/// One thing to do. A list is carried out in its order; when saving fails, what follows in the list is put off (see
+/// [`Owed`](crate::Owed)) and whoever asked is told why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Write all or nothing.
@@ -20,7 +20,8 @@ pub enum Effect {
     },
     /// Remove everything that is stored under keys with this prefix.
     Clear(Vec<u8>),
-    /// Bring the kernel in line for one endpoint, before anything that follows.
+    /// Bring the kernel in line for one endpoint. Whoever asked is answered when that is done, or told why it is not;
+    /// nothing else waits for it.
     Project(EndpointId),
     /// The plan may have changed: bring the kernel in line soon.
     ProjectSoon,

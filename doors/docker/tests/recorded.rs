@@ -22,9 +22,11 @@ const RECORDED: &str = include_str!("data/recorded.txt");
 /// Verbs and bodies in the order in which dockerd sent them.
 fn recorded() -> impl Iterator<Item = (&'static str, &'static str)> {
     let calls = RECORDED.lines().filter(|line| !line.starts_with('#'));
-    calls
-        .map(|line| line.split_once(' ').unwrap())
-        .map(|(verb, body)| (verb, if body == "-" { "" } else { body }))
+    calls.map(|line| {
+        let mut parts = line.splitn(3, ' ');
+        let (verb, body) = (parts.next().unwrap(), parts.next().unwrap());
+        (verb, if body == "-" { "" } else { body })
+    })
 }
 
 /// Replays everything and returns what the handler was asked.

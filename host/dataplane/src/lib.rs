@@ -3,8 +3,9 @@
 //! [`HostKernel`] applies changes of a plan and reads back what is there. It keeps no copy of anything: the kernel is
 //! asked each time, so it may be dropped, or killed, and opened again at any moment while packets flow.
 //!
-//! It works in the network namespace of the thread that calls it; call it from one and the same namespace always. The
-//! pin directory belongs to one namespace and to one `HostKernel` at a time.
+//! It works in the network namespace of the thread that calls it; call it from one and the same namespace always,
+//! from as many threads as there is work for. The pin directory belongs to one namespace and to one `HostKernel` at a
+//! time.
 
 mod apply;
 mod bpffs;
@@ -53,8 +54,9 @@ impl HostKernel {
     /// Loads the programs, or takes up those that an earlier agent has left. Links and tunnels that carry an earlier
     /// agent's programs get the new ones, each at once and without a gap; nothing else is touched.
     ///
-    /// If the new programs have maps that the earlier ones had not, those programs stay in service, as the new maps are
-    /// still empty. What carries them is observed as broken, and so gets its new program when it is set, after peers.
+    /// If the new programs have maps that the earlier ones had not, those programs stay in service, as the new maps
+    /// are still empty. What carries them is observed as broken, and so gets its new program when it is set, after
+    /// peers.
     pub fn open(options: &Options) -> Result<Self, KernelError> {
         log::keep();
         bpffs::prepare(&options.pin_dir)?;
@@ -93,17 +95,17 @@ impl HostKernel {
 }
 
 impl Kernel for HostKernel {
-    fn apply(&mut self, changes: &[Change]) -> Vec<(Change, KernelError)> {
+    fn apply(&self, changes: &[Change]) -> Vec<(Change, KernelError)> {
         let mut ways = Ways::new();
         let failed = |change: &Change| Some((change.clone(), self.apply_one(&mut ways, change).err()?));
         changes.iter().filter_map(failed).collect()
     }
 
-    fn observe(&mut self) -> Result<Observed, KernelError> {
+    fn observe(&self) -> Result<Observed, KernelError> {
         self.observe_all()
     }
 
-    fn counters(&mut self) -> Result<Counters, KernelError> {
+    fn counters(&self) -> Result<Counters, KernelError> {
         self.read_counters()
     }
 }

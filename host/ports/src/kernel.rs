@@ -64,14 +64,19 @@ pub struct Counters {
     pub encryption_drops: BTreeMap<String, u64>,
 }
 
-/// Applies changes and tells what is there. Blocking; call it from a thread that may wait.
-pub trait Kernel: Send {
+/// Applies changes and tells what is there. Blocking; call it from threads that may wait.
+///
+/// Several threads may call at once. Changes to links and addresses take a fraction of a millisecond each, whatever
+/// else goes on; what has to do with tunnels may take seconds while a process that encrypts does not answer. What one
+/// thread observes while another applies is of the time before or after each of its changes, or of a link made by
+/// half.
+pub trait Kernel: Send + Sync {
     /// Applies changes in the order given, going on after one that fails; returns those that failed.
-    fn apply(&mut self, changes: &[Change]) -> Vec<(Change, KernelError)>;
+    fn apply(&self, changes: &[Change]) -> Vec<(Change, KernelError)>;
 
     /// Reads back everything that Shoal owns.
-    fn observe(&mut self) -> Result<Observed, KernelError>;
+    fn observe(&self) -> Result<Observed, KernelError>;
 
     /// Reads all counters.
-    fn counters(&mut self) -> Result<Counters, KernelError>;
+    fn counters(&self) -> Result<Counters, KernelError>;
 }

@@ -26,9 +26,21 @@ impl Host {
         self.await_dockerd()
     }
 
+    /// The same with what stands in its `daemon.json`.
+    pub fn start_dockerd_with(&self, settings: &str) -> Result<()> {
+        self.spawn_dockerd_with(settings)?;
+        self.await_dockerd()
+    }
+
     /// The first half of [`Host::start_dockerd`].
     pub fn spawn_dockerd(&self) -> Result<()> {
-        self.sh("cd /run/netbed; mkdir -p docker; echo '{}' > daemon.json; echo '{}' > docker/config.json")?;
+        self.spawn_dockerd_with("{}")
+    }
+
+    fn spawn_dockerd_with(&self, settings: &str) -> Result<()> {
+        self.sh(&format!(
+            "cd /run/netbed; mkdir -p docker; echo '{settings}' > daemon.json; echo '{{}}' > docker/config.json"
+        ))?;
         let data = self.folder().join("docker");
         let mut command = self.command();
         command.args(["dockerd", "--config-file=/run/netbed/daemon.json", "--exec-root=/run/docker"]);

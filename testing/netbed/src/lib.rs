@@ -36,7 +36,7 @@ pub use daemons::shoal_binary;
 pub use host::Host;
 pub use images::{Image, Packer, probe_image, probe_path, tools_image};
 pub use nat::{NatKind, Router};
-pub use poll::{eventually, eventually_ok};
+pub use poll::{eventually, eventually_ok, pause};
 pub use remains::{BedName, kept_host, leftovers, remains_of, sweep, take_down};
 pub use tally::Tally;
 pub use watch::{Allow, MARKER, Seen, marker_hex};

@@ -33,6 +33,12 @@ pub fn eventually_ok(what: &str, limit: Duration, mut look: impl FnMut() -> bool
     eventually(what, limit, || if look() { Ok(()) } else { Err("it is not so") })
 }
 
+/// Lets time pass before something that must happen at a moment which nothing announces: a kill. What waits for
+/// something to happen polls.
+pub fn pause(span: Duration) {
+    thread::sleep(span);
+}
+
 /// The clock of tests.
 #[allow(clippy::disallowed_methods, reason = "real daemons run on real time; only waiting reads it")]
 pub(crate) fn now() -> Instant {

@@ -20,7 +20,7 @@ use shoal_types::{HostId, HostName, NetworkId};
 use super::owner::{Agent, Goal};
 
 impl Agent {
-    pub(crate) async fn status(&mut self) -> Status {
+    pub(crate) fn status(&mut self, counters: &Counters) -> Status {
         let fabric = &self.fabric;
         let (local, networks, hosts) = (fabric.local(), fabric.networks(), fabric.hosts());
         let alive = hosts.iter().filter(|host| host.state != shoal_fabric::HostState::Down).count();
@@ -33,7 +33,7 @@ impl Agent {
         let connected = self.parts.transport.peers().iter().filter(|peer| peer.connected).count();
         let uptime = self.parts.clock.now().since(self.started);
         let settings = &self.parts.settings;
-        let status = Status {
+        Status {
             host: ThisHost {
                 id: fabric.me(),
                 name: local.name.clone(),
@@ -63,15 +63,13 @@ impl Agent {
                 remote: count(networks.remote_endpoints().count()),
             },
             settings: settings.shown(),
-            losses: BTreeMap::new(),
+            losses: self.losses(counters),
             notices: self.notices.iter().chain(&settings.notices).cloned().collect(),
-        };
-        let losses = self.losses().await;
-        Status { losses, ..status }
+        }
     }
 
     /// Everything that was lost since the start, by name.
-    async fn losses(&self) -> BTreeMap<String, u64> {
+    fn losses(&self, counters: &Counters) -> BTreeMap<String, u64> {
         let tally = &self.tally;
         let mut losses = BTreeMap::from([
             ("kernel changes refused".to_owned(), tally.kernel_refusals),
@@ -89,12 +87,11 @@ impl Agent {
                 losses.insert(format!("facts discarded: {reason:?}"), *number);
             }
         }
-        let counters = self.parts.kernel.counters().await.unwrap_or_default();
-        for (reason, number) in counters.tunnel_drops {
-            losses.insert(format!("tunnel: {reason}"), number);
+        for (reason, number) in &counters.tunnel_drops {
+            losses.insert(format!("tunnel: {reason}"), *number);
         }
-        for (reason, number) in counters.encryption_drops {
-            losses.insert(format!("encryption: {reason}"), number);
+        for (reason, number) in &counters.encryption_drops {
+            losses.insert(format!("encryption: {reason}"), *number);
         }
         losses
     }
@@ -171,7 +168,7 @@ impl Agent {
     }
 
     fn tunnel_info(&self) -> TunnelInfo {
-        let (tunnels, applied) = (self.fabric.tunnels(), &self.applied.tunnels);
+        let (tunnels, applied) = (self.fabric.tunnels(), &self.kernel.expected().tunnels);
         let wall = self.parts.clock.wall();
         let encrypted =
             tunnels.serving().zip(self.fabric.sending_device()).map(|(end, device)| EncryptedEnd {
@@ -246,10 +243,9 @@ impl Agent {
         }
     }
 
-    pub(crate) async fn endpoints(&self) -> Endpoints {
-        let counters = self.parts.kernel.counters().await.unwrap_or_default();
+    pub(crate) fn endpoints(&self, counters: &Counters) -> Endpoints {
         let networks = self.fabric.networks();
-        let mine = networks.endpoints().filter_map(|record| self.local_endpoint(record, &counters));
+        let mine = networks.endpoints().filter_map(|record| self.local_endpoint(record, counters));
         let theirs = networks.remote_endpoints().filter_map(|(host, fact)| self.remote_endpoint(host, fact));
         let mut endpoints: Vec<Endpoint> = mine.chain(theirs).collect();
         endpoints.sort_by_key(|it| (it.network.clone(), it.host.clone(), it.v4, it.v6));

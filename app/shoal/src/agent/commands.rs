@@ -9,13 +9,16 @@ use shoal_api::{Answer, Command, Failure, Join, NetworkCreate, Notices};
 use shoal_fabric::Introduction;
 use shoal_links::Survey;
 use shoal_networks::{EngineRequest, NetworkRequest, SubnetRequest};
-use shoal_ports::{Store, Write};
+use shoal_plan::Observed;
+use shoal_ports::{Counters, KernelError, Store, Write};
 use shoal_transport::{JoinRequest, Joined, PORT_DEFAULT};
 use shoal_trust::Token;
 use shoal_types::{HostName, Moment, NetworkName};
 use tokio::sync::oneshot;
 
+use super::audit::in_time;
 use super::owner::{Agent, Goal};
+use super::projection::Look;
 use super::{Input, machine, secrets};
 
 /// Where the name given with `init` and the addresses given with `join` are kept.
@@ -33,6 +36,12 @@ pub(crate) struct PendingDelete {
 
 /// Where an answer goes.
 pub(crate) type Reply = oneshot::Sender<Result<Answer, Failure>>;
+
+/// What was seen of the kernel for a command.
+pub(crate) enum Seen {
+    State(Look, Result<Observed, KernelError>),
+    Counters(Counters),
+}
 
 /// What an operator said of this host while making it a member.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -64,28 +73,54 @@ fn said(stored: &[(Vec<u8>, Vec<u8>)]) -> Option<Said> {
 
 impl Agent {
     /// Carries a command out; its answer may come later.
-    pub(crate) async fn command(&mut self, command: Command, reply: Reply) {
+    pub(crate) fn command(&mut self, command: Command, reply: Reply) {
         let answer = match command {
             Command::Join(join) => return self.join(join, reply),
-            Command::NetworkCreate(request) => return self.network_create(request, reply).await,
-            Command::NetworkDelete { name } => return self.network_delete(name, reply).await,
-            Command::Doctor => return self.doctor(reply).await,
-            Command::Init { name } => self.init(name).await,
-            Command::Token { ttl_s } => self.token(ttl_s).await,
-            Command::Leave => self.leave().await,
-            Command::Forget { host } => self.forget(&host).await,
-            Command::RotateKey => self.rotate_key().await,
-            Command::Status => Ok(self.status().await.into()),
+            Command::NetworkCreate(request) => return self.network_create(request, reply),
+            Command::NetworkDelete { name } => return self.network_delete(name, reply),
+            Command::Status | Command::Endpoints | Command::Doctor => return self.look_for(command, reply),
+            Command::Init { name } => self.init(name),
+            Command::Token { ttl_s } => self.token(ttl_s),
+            Command::Leave => self.leave(),
+            Command::Forget { host } => self.forget(&host),
+            Command::RotateKey => self.rotate_key(),
             Command::Hosts => Ok(self.hosts().into()),
             Command::NetworkList => Ok(self.network_list().into()),
-            Command::Endpoints => Ok(self.endpoints().await.into()),
             Command::Addresses => Ok(self.addresses().into()),
             Command::Version => Ok(shoal_api::Version { version: env!("CARGO_PKG_VERSION").into() }.into()),
         };
         let _ = reply.send(answer);
     }
 
-    async fn init(&mut self, name: Option<HostName>) -> Result<Answer, Failure> {
+    /// Looks at the kernel for a command that shows it. The loop goes on meanwhile.
+    fn look_for(&mut self, command: Command, reply: Reply) {
+        let inputs = self.parts.inputs.clone();
+        if command == Command::Doctor {
+            let (look, observed) = (self.kernel.look(), self.parts.kernel.observe());
+            tokio::spawn(async move {
+                let seen = Seen::State(look, in_time(observed).await);
+                inputs.send(Input::Shown(command, Box::new(seen), reply)).await
+            });
+        } else {
+            let counters = self.parts.kernel.counters();
+            tokio::spawn(async move {
+                let seen = Seen::Counters(in_time(counters).await.unwrap_or_default());
+                inputs.send(Input::Shown(command, Box::new(seen), reply)).await
+            });
+        }
+    }
+
+    /// Answers a command with what was seen for it.
+    pub(crate) fn show(&mut self, command: &Command, seen: Seen, reply: Reply) {
+        let answer = match seen {
+            Seen::State(look, observed) => return self.doctor(look, observed, reply),
+            Seen::Counters(counters) if *command == Command::Endpoints => self.endpoints(&counters).into(),
+            Seen::Counters(counters) => self.status(&counters).into(),
+        };
+        let _ = reply.send(Ok(answer));
+    }
+
+    fn init(&mut self, name: Option<HostName>) -> Result<Answer, Failure> {
         if self.fabric.identity().is_some() {
             return Err(
                 Failure::conflict("this host belongs to a fabric already").hint("run `shoal leave` first")
@@ -95,48 +130,48 @@ impl Agent {
         let (root, write) = secrets::new_root().map_err(Failure::internal)?;
         self.parts.store.write(&[write]).map_err(Failure::internal)?;
         let effects = self.fabric.init(&root, self.at()).map_err(Failure::conflict)?;
-        self.perform(effects).await.map_err(Failure::internal)?;
+        self.perform(effects).map_err(Failure::internal)?;
         self.look_at_engine();
         Ok(self.joined_answer().into())
     }
 
-    async fn token(&mut self, ttl_s: u64) -> Result<Answer, Failure> {
+    fn token(&mut self, ttl_s: u64) -> Result<Answer, Failure> {
         let secret = secrets::random().map_err(Failure::internal)?;
         let made = self.fabric.token(secret, Duration::from_secs(ttl_s), self.at());
         let (token, effects) = made.map_err(Failure::conflict)?;
-        self.perform(effects).await.map_err(Failure::internal)?;
+        self.perform(effects).map_err(Failure::internal)?;
         let local = self.fabric.local();
         let (addresses, quic_port) = (local.addresses.clone(), local.quic_port);
         Ok(shoal_api::Token { token: token.reveal(), expires_at: token.expires(), addresses, quic_port }
             .into())
     }
 
-    async fn leave(&mut self) -> Result<Answer, Failure> {
+    fn leave(&mut self) -> Result<Answer, Failure> {
         let effects = self.fabric.leave(self.at()).map_err(Failure::conflict)?;
         self.unsaved.push(secrets::drop_root());
-        self.perform(effects).await.map_err(Failure::internal)?;
+        self.perform(effects).map_err(Failure::internal)?;
         self.paths.clear();
         self.probe();
         Ok(Notices::default().into())
     }
 
-    async fn rotate_key(&mut self) -> Result<Answer, Failure> {
+    fn rotate_key(&mut self) -> Result<Answer, Failure> {
         let effects = self.fabric.rotate_keys(self.at()).map_err(Failure::conflict)?;
-        self.perform(effects).await.map_err(Failure::internal)?;
+        self.perform(effects).map_err(Failure::internal)?;
         Ok(Notices::default().into())
     }
 
-    async fn forget(&mut self, host: &str) -> Result<Answer, Failure> {
+    fn forget(&mut self, host: &str) -> Result<Answer, Failure> {
         let (_, effects) = self.fabric.forget(host, self.at()).map_err(Failure::conflict)?;
-        self.perform(effects).await.map_err(Failure::internal)?;
+        self.perform(effects).map_err(Failure::internal)?;
         Ok(Notices::default().into())
     }
 
-    async fn network_create(&mut self, request: NetworkCreate, reply: Reply) {
+    fn network_create(&mut self, request: NetworkCreate, reply: Reply) {
         let name = request.name.clone();
         match self.fabric.create_network(network_request(request), self.at()) {
-            Ok((network, effects)) => match self.perform(effects).await {
-                Ok(()) => self.wait_for(network, name, Goal::Present, reply),
+            Ok((network, effects)) => match self.perform(effects) {
+                Ok(_) => self.wait_for(network, name, Goal::Present, reply),
                 Err(reason) => drop(reply.send(Err(Failure::internal(reason)))),
             },
             Err(refusal) => drop(reply.send(Err(Failure::conflict(refusal.0)))),
@@ -145,16 +180,16 @@ impl Agent {
 
     /// Docker tells of a removed container a moment after the command has ended, so a network that seems to be in use
     /// is looked at again for [`DELETE_PATIENCE`] before the command is refused.
-    async fn network_delete(&mut self, name: NetworkName, reply: Reply) {
+    fn network_delete(&mut self, name: NetworkName, reply: Reply) {
         self.ask_for_containers(&name);
         let until = self.at().now + DELETE_PATIENCE;
-        self.try_delete(PendingDelete { name, until, reply }).await;
+        self.try_delete(PendingDelete { name, until, reply });
     }
 
     /// Tries deletions again that were refused a moment ago.
-    pub(crate) async fn try_deletes(&mut self) {
+    pub(crate) fn try_deletes(&mut self) {
         for pending in std::mem::take(&mut self.deletes) {
-            self.try_delete(pending).await;
+            self.try_delete(pending);
         }
     }
 
@@ -166,11 +201,11 @@ impl Agent {
         }
     }
 
-    async fn try_delete(&mut self, pending: PendingDelete) {
+    fn try_delete(&mut self, pending: PendingDelete) {
         let PendingDelete { name, until, reply } = pending;
         match self.fabric.delete_network(&name, self.at()) {
-            Ok((network, effects)) => match self.perform(effects).await {
-                Ok(()) => self.wait_for(network, name, Goal::Absent, reply),
+            Ok((network, effects)) => match self.perform(effects) {
+                Ok(_) => self.wait_for(network, name, Goal::Absent, reply),
                 Err(reason) => drop(reply.send(Err(Failure::internal(reason)))),
             },
             Err(_) if self.is_known(&name) && self.at().now < until => {
@@ -257,7 +292,7 @@ impl Agent {
             welcome: joined.welcome,
         };
         let effects = self.fabric.join(introduction, self.at()).map_err(Failure::conflict)?;
-        self.perform(effects).await.map_err(Failure::internal)?;
+        self.perform(effects).map_err(Failure::internal)?;
         self.look_at_engine();
         Ok(self.joined_answer().into())
     }

@@ -6,18 +6,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use shoal_api::{Check, Doctor, Encryption, Here};
 use shoal_networks::EndpointDifference;
-use shoal_planner::{change_text, diff, plan};
+use shoal_plan::Observed;
+use shoal_planner::{change_text, diff};
+use shoal_ports::KernelError;
 
 use super::commands::Reply;
 use super::owner::Agent;
+use super::projection::{self, Look};
 
 impl Agent {
-    /// Looks at everything there is to compare, and answers. Mends nothing.
-    pub(crate) async fn doctor(&mut self, reply: Reply) {
+    /// Looks at everything there is to compare, the kernel as it was observed, and answers. Mends nothing.
+    pub(crate) fn doctor(&mut self, look: Look, observed: Result<Observed, KernelError>, reply: Reply) {
         let mut checks = Vec::new();
         self.check_membership(&mut checks);
         self.check_engine(&mut checks);
-        self.check_kernel(&mut checks).await;
+        self.check_kernel(look, observed, &mut checks);
         let closed = self.check_hosts(&mut checks);
         self.check_networks(&mut checks);
         self.check_endpoints(&mut checks);
@@ -63,10 +66,11 @@ impl Agent {
         });
     }
 
-    async fn check_kernel(&self, checks: &mut Vec<Check>) {
-        let observed = match self.parts.kernel.observe().await {
-            Ok(observed) => observed,
+    fn check_kernel(&mut self, look: Look, observed: Result<Observed, KernelError>, checks: &mut Vec<Check>) {
+        let observed = match observed {
+            Ok(observed) => self.kernel.seen(look, observed),
             Err(error) => {
+                self.kernel.seen_nothing(look);
                 let mend = "Look at the agent's log; `systemctl restart shoal` loses no packet.";
                 return checks.push(wrong(
                     "kernel",
@@ -75,8 +79,11 @@ impl Agent {
                 ));
             }
         };
-        let (wanted, _) = plan(&self.view());
-        let changes = diff(&wanted, &observed);
+        let wanted = projection::wanted(&self.view());
+        let mut changes = diff(&wanted, &observed);
+        // What is about to be sent is no difference.
+        let coming = self.kernel.changes_to(&wanted);
+        changes.retain(|change| !coming.contains(change));
         for change in &changes {
             let mend =
                 "The agent mends this by itself within 5 seconds; if it stays, look at the agent's log.";

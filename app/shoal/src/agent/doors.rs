@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::Input;
+use super::activation::Handed;
 use shoal_config::Settings;
 
 /// How long open calls may take to end when the agent stops.
@@ -27,7 +28,7 @@ pub(crate) struct Doors {
 
 impl Doors {
     /// Answers what is under way, then removes the sockets: a socket file without a listener would make every engine
-    /// operation that looks for plugins wait.
+    /// operation that looks for plugins wait. A socket that was handed over stays: its owner listens on.
     pub(crate) async fn shut(self) {
         let _ = self.stop.send(true);
         for task in self.tasks {
@@ -39,14 +40,26 @@ impl Doors {
     }
 }
 
-/// Opens both sockets.
-pub(crate) fn open(settings: &Settings, inputs: &mpsc::Sender<Input>) -> anyhow::Result<Doors> {
+/// Opens both sockets, Docker's as it was handed over if it was.
+pub(crate) fn open(
+    settings: &Settings,
+    mut handed: Handed,
+    inputs: &mpsc::Sender<Input>,
+) -> anyhow::Result<Doors> {
     let (stop, stopped) = watch::channel(false);
     let wait = |mut stopped: watch::Receiver<bool>| async move {
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let admin = shoal_api::listen(&settings.socket)?;
-    let plugin = listen_for_docker(&settings.plugin_socket)?;
+    let mut sockets = vec![settings.socket.clone()];
+    let plugin = match handed.claim(&settings.plugin_socket) {
+        Some(socket) => take_over(socket).context("cannot use the socket that was handed over")?,
+        None => {
+            sockets.push(settings.plugin_socket.clone());
+            listen_for_docker(&settings.plugin_socket)?
+        }
+    };
+    handed.tell_unclaimed();
     let operator = Arc::new(Operator { inputs: inputs.clone() });
     let engine = Arc::new(Engine { inputs: inputs.clone() });
     let (admin_stop, plugin_stop) = (wait(stopped.clone()), wait(stopped));
@@ -57,13 +70,18 @@ pub(crate) fn open(settings: &Settings, inputs: &mpsc::Sender<Input>) -> anyhow:
             report("plugin", shoal_docker::serve(plugin, engine, calls, plugin_stop).await);
         }),
     ];
-    Ok(Doors { stop, tasks, sockets: vec![settings.socket.clone(), settings.plugin_socket.clone()] })
+    Ok(Doors { stop, tasks, sockets })
 }
 
 fn report(door: &str, result: std::io::Result<()>) {
     if let Err(error) = result {
         tracing::error!(door, %error, "the socket is no longer served");
     }
+}
+
+fn take_over(socket: std::os::unix::net::UnixListener) -> std::io::Result<UnixListener> {
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket)
 }
 
 /// The plugin socket, readable by root alone: whoever can talk to it can take addresses.

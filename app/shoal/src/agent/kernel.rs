@@ -1,88 +1,195 @@
-//! The kernel, on a thread of its own: its calls block.
+//! The kernel, on two threads of its own: its calls block.
+//!
+//! ```text
+//!   one container's link and addresses ──> quick ──┐
+//!                                                  ├── one kernel
+//!   plans, tunnels, audits, counters ────> slow ───┘
+//! ```
+//!
+//! While a process that encrypts does not answer, the slow thread waits for seconds; dockerd, which waits for a
+//! container's link, does not. Each thread takes its work in order. Between the two the newest word about a link or
+//! an address wins: a batch has a number, given where it was decided, and skips what a batch of a higher number has
+//! changed already.
 
-use std::sync::mpsc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
-use shoal_plan::{Change, Observed};
+use shoal_plan::{Change, EndpointKey, Observed};
 use shoal_ports::{Counters, Kernel, KernelError};
+use shoal_types::LinkName;
 use tokio::sync::oneshot;
 
 /// Changes that the kernel refused, with its reasons.
 pub(crate) type Refused = Vec<(Change, KernelError)>;
 
+/// Changes to apply in their order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// Higher than that of any batch decided before.
+    pub(crate) number: u64,
+    /// Every batch of a lower number was done when this one was decided.
+    pub(crate) all_done_below: u64,
+    /// What to do.
+    pub(crate) changes: Vec<Change>,
+}
+
+/// Whose turn a batch waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// Changes to links and addresses only: a container that waits.
+    Quick,
+    /// Everything else.
+    Slow,
+}
+
 enum Work {
-    Apply(Vec<Change>, oneshot::Sender<Refused>),
+    Apply(Batch, oneshot::Sender<Refused>),
     Observe(oneshot::Sender<Result<Observed, KernelError>>),
     Counters(oneshot::Sender<Result<Counters, KernelError>>),
 }
 
-/// A handle to the thread. Clones share it; it ends with the last one.
+/// A handle to both threads. Work is queued by the call itself, in the order of calls; what it returns need not be
+/// waited for. The threads end with the last clone.
 #[derive(Clone)]
-pub(crate) struct KernelThread {
-    work: mpsc::Sender<Work>,
+pub(crate) struct KernelThreads {
+    quick: mpsc::Sender<Work>,
+    slow: mpsc::Sender<Work>,
 }
 
-impl KernelThread {
-    /// Starts the thread and opens the kernel on it.
-    pub(crate) async fn start<K: Kernel + 'static>(
+impl KernelThreads {
+    /// Starts the threads and has the slow one open the kernel, which may take a second; work waits until it is open.
+    /// The receiver tells what came of it.
+    pub(crate) fn start<K: Kernel + 'static>(
         open: impl FnOnce() -> Result<K, KernelError> + Send + 'static,
-    ) -> Result<Self, KernelError> {
-        let (work, inbox) = mpsc::channel();
-        let (opened, ready) = oneshot::channel();
-        let body = move || match open() {
-            Ok(kernel) => {
-                let _ = opened.send(Ok(()));
-                serve(kernel, &inbox);
-            }
-            Err(error) => {
-                let _ = opened.send(Err(error));
-            }
-        };
-        let spawned = std::thread::Builder::new().name("kernel".into()).spawn(body);
-        spawned.map_err(|error| gone(&error.to_string()))?;
-        ready.await.map_err(|_| gone("its thread ended"))??;
-        Ok(Self { work })
+    ) -> Result<(Self, oneshot::Receiver<Result<(), KernelError>>), KernelError> {
+        let ((quick, quick_inbox), (slow, slow_inbox)) = (mpsc::channel(), mpsc::channel());
+        let (opened, outcome) = oneshot::channel();
+        let shared = Arc::new(OnceLock::new());
+        let (to_open, when_open) = mpsc::channel();
+        let kernel = Arc::clone(&shared);
+        spawn("kernel-slow", move || {
+            let result = open().map(|kernel| drop(shared.set(Shared { kernel, newest: Mutex::default() })));
+            let _ = opened.send(result);
+            drop::<mpsc::Sender<()>>(to_open);
+            serve(&shared, &slow_inbox);
+        })?;
+        spawn("kernel-quick", move || {
+            // Nothing is ever sent: it hears that the other end is dropped.
+            let _ = when_open.recv();
+            serve(&kernel, &quick_inbox);
+        })?;
+        Ok((Self { quick, slow }, outcome))
     }
 
-    pub(crate) async fn apply(&self, changes: Vec<Change>) -> Refused {
-        let all_failed =
-            |changes: &[Change]| changes.iter().map(|it| (it.clone(), gone("its thread ended"))).collect();
+    /// Applies a batch. Returns what was refused.
+    pub(crate) fn apply(&self, lane: Lane, batch: Batch) -> impl Future<Output = Refused> + use<> {
+        let copy = batch.changes.clone();
         let (reply, answer) = oneshot::channel();
-        let copy = changes.clone();
-        match self.work.send(Work::Apply(changes, reply)) {
-            Ok(()) => answer.await.unwrap_or_else(|_| all_failed(&copy)),
-            Err(_) => all_failed(&copy),
-        }
+        let thread = if lane == Lane::Quick { &self.quick } else { &self.slow };
+        // A thread that is gone drops the reply, which the answer tells.
+        let _ = thread.send(Work::Apply(batch, reply));
+        async move { answer.await.unwrap_or_else(|_| copy.into_iter().map(|it| (it, gone())).collect()) }
     }
 
-    pub(crate) async fn observe(&self) -> Result<Observed, KernelError> {
-        self.ask(Work::Observe).await
+    /// Reads back everything that Shoal owns.
+    pub(crate) fn observe(&self) -> impl Future<Output = Result<Observed, KernelError>> + use<> {
+        self.ask(Work::Observe)
     }
 
-    pub(crate) async fn counters(&self) -> Result<Counters, KernelError> {
-        self.ask(Work::Counters).await
+    /// Reads all counters.
+    pub(crate) fn counters(&self) -> impl Future<Output = Result<Counters, KernelError>> + use<> {
+        self.ask(Work::Counters)
     }
 
-    async fn ask<T>(
+    fn ask<T>(
         &self,
         work: fn(oneshot::Sender<Result<T, KernelError>>) -> Work,
-    ) -> Result<T, KernelError> {
+    ) -> impl Future<Output = Result<T, KernelError>> + use<T> {
         let (reply, answer) = oneshot::channel();
-        self.work.send(work(reply)).map_err(|_| gone("its thread ended"))?;
-        answer.await.map_err(|_| gone("its thread ended"))?
+        let _ = self.slow.send(work(reply));
+        async move { answer.await.unwrap_or_else(|_| Err(gone())) }
     }
 }
 
-fn serve(mut kernel: impl Kernel, inbox: &mpsc::Receiver<Work>) {
+/// What the threads share.
+struct Shared<K> {
+    kernel: K,
+    /// The number of the newest batch that has changed a link or an address. Held while one such change is made.
+    newest: Mutex<BTreeMap<Object, u64>>,
+}
+
+/// What both threads may change.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Object {
+    Link(LinkName),
+    Endpoint(EndpointKey),
+}
+
+impl Object {
+    pub(crate) fn of(change: &Change) -> Option<Self> {
+        match change {
+            Change::SetLink(name, _) | Change::RemoveLink(name) => Some(Self::Link(name.clone())),
+            Change::SetEndpoint(key, _) | Change::RemoveEndpoint(key) => Some(Self::Endpoint(*key)),
+            _ => None,
+        }
+    }
+}
+
+impl<K: Kernel> Shared<K> {
+    fn apply(&self, batch: &Batch) -> Refused {
+        self.lock().retain(|_, number| *number >= batch.all_done_below);
+        let mut refused = Refused::new();
+        // Changes to tunnels and peers go together, as they come: tunnels are looked up once for all of them.
+        for together in batch.changes.chunk_by(|a, b| Object::of(a).is_none() && Object::of(b).is_none()) {
+            match together.first().and_then(Object::of) {
+                Some(object) => refused.extend(self.apply_in_turn(batch.number, object, together)),
+                None => refused.extend(self.kernel.apply(together)),
+            }
+        }
+        refused
+    }
+
+    /// Makes a change to a link or an address, unless a newer batch has.
+    fn apply_in_turn(&self, number: u64, object: Object, change: &[Change]) -> Refused {
+        let mut newest = self.lock();
+        if newest.get(&object).is_some_and(|newer| *newer > number) {
+            return Refused::new();
+        }
+        newest.insert(object, number);
+        self.kernel.apply(change)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Object, u64>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Works until nobody has a handle; not at all if the kernel could not be opened.
+fn serve<K: Kernel>(shared: &OnceLock<Shared<K>>, inbox: &mpsc::Receiver<Work>) {
+    let Some(shared) = shared.get() else { return };
     while let Ok(work) = inbox.recv() {
         // Nobody waiting for an answer is no reason not to do the work.
         match work {
-            Work::Apply(changes, reply) => drop(reply.send(kernel.apply(&changes))),
-            Work::Observe(reply) => drop(reply.send(kernel.observe())),
-            Work::Counters(reply) => drop(reply.send(kernel.counters())),
+            Work::Apply(batch, reply) => drop(reply.send(shared.apply(&batch))),
+            Work::Observe(reply) => drop(reply.send(shared.kernel.observe())),
+            Work::Counters(reply) => drop(reply.send(shared.kernel.counters())),
         }
     }
 }
 
-fn gone(reason: &str) -> KernelError {
-    KernelError { action: "use".into(), object: "the kernel".into(), reason: reason.into() }
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), KernelError> {
+    let spawned = std::thread::Builder::new().name(name.into()).spawn(body);
+    spawned.map(drop).map_err(|error| failed("start a thread for", error.to_string()))
 }
+
+fn gone() -> KernelError {
+    failed("use", "its thread ended".into())
+}
+
+/// A failure of the agent's to work with the kernel at all.
+pub(crate) fn failed(action: &str, reason: String) -> KernelError {
+    KernelError { action: action.into(), object: "the kernel".into(), reason }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,16 +2,20 @@
 //!
 //! ```text
 //!   plugin socket ── doors ──┐                        ┌── store      (before anything else)
-//!   admin socket ─── doors ──┤    Input    ┌───────┐  ├── kernel     thread: HostPlan, counters
+//!   admin socket ─── doors ──┤    Input    ┌───────┐  ├── kernel     two threads: changes, observations, counters
 //!   engine ───────── watch ──┼────────────>│ Agent │──┼── engine     task: one request at a time
 //!   transport ──────events───┤  one loop   └───────┘  ├── transport  QUIC
-//!   clock ─────── timeouts ──┘   Fabric inside        └── replies    to the doors
+//!   kernel ─────── outcomes ─┤   Fabric inside        └── replies    to the doors
+//!   clock ─────── timeouts ──┘
 //! ```
 //!
 //! The loop owns the [`Fabric`](shoal_fabric::Fabric); nothing else decides. It carries out effects in their order,
-//! so a reply leaves only after what it promises is on disk and in the kernel.
+//! and waits for nothing but the disk. A reply leaves only after what it promises is on disk and in the kernel: one
+//! that needs the kernel is kept until the kernel has told, which is an input like any other.
 
+mod activation;
 mod answers;
+mod audit;
 mod commands;
 mod doctor;
 mod doors;
@@ -22,6 +26,7 @@ mod machine;
 mod owner;
 mod perform;
 mod probe;
+mod projection;
 mod ready;
 mod secrets;
 mod strangers;
@@ -38,8 +43,8 @@ use shoal_dataplane::{Features, HostKernel, Options};
 use shoal_fabric::{At, Fabric, LocalHost, LocalTunnels};
 use shoal_links::{TunnelOptions, Tunnels};
 use shoal_networks::{EngineReport, Refusal, Reply, Verb};
-use shoal_plan::Backend;
-use shoal_ports::{Clock, Store, SystemClock};
+use shoal_plan::{Backend, Observed};
+use shoal_ports::{Clock, Counters, KernelError, Store, SystemClock};
 use shoal_store::RedbStore;
 use shoal_transport::{Config, Joined, Limits, Transport};
 use shoal_tunnels::Making;
@@ -69,15 +74,26 @@ pub(crate) enum Input {
     Joined(Box<Result<Joined, Failure>>, oneshot::Sender<Result<Answer, Failure>>),
     /// What a probe of the path to a host found.
     Probed(HostId, probe::Path),
+    /// A batch of changes was applied, but for these.
+    Applied(u64, kernel::Refused),
+    /// How the tunnels do.
+    Counted(Result<Counters, KernelError>),
+    /// What the kernel holds.
+    Observed(projection::Look, Result<Observed, KernelError>),
+    /// What was seen of the kernel for a command of the operator.
+    Shown(Command, Box<commands::Seen>, oneshot::Sender<Result<Answer, Failure>>),
+    /// The data plane could not be opened.
+    NoKernel(KernelError),
 }
 
 /// Runs the agent until it is told to end.
 pub(crate) fn run(settings: Settings) -> anyhow::Result<()> {
+    let handed = activation::Handed::take();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(start(settings))
+    runtime.block_on(start(settings, handed))
 }
 
-async fn start(settings: Settings) -> anyhow::Result<()> {
+async fn start(settings: Settings, handed: activation::Handed) -> anyhow::Result<()> {
     prepare_folders(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let at = At { now: clock.now(), wall: clock.wall() };
@@ -94,14 +110,13 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
     let config = Config { listen, key, limits: Limits::default() };
     let (transport, transport_events) = Transport::start(config, Arc::clone(&clock))?;
     let relay = transport.open_relay(settings.relay_port).map_err(|error| error.to_string());
-    let kernel = open_kernel(&settings).await?;
     let (inputs, inbox) = mpsc::channel(INPUTS_MAX);
+    let kernel = open_kernel(&settings, inputs.clone())?;
     let engine = Arc::new(Docker::at(settings.docker_socket.display().to_string()));
     let (requests, work) = mpsc::unbounded_channel();
     tokio::spawn(engine::work(engine.clone(), work, inputs.clone()));
     tokio::spawn(engine::watch(engine, inputs.clone()));
-    let ended = doors::open(&settings, &inputs)?;
-    ready::tell();
+    let doors = doors::open(&settings, handed, &inputs)?;
 
     let parts = owner::Parts { settings, clock, store, transport, kernel, engine: requests, inputs };
     let mut agent = owner::Agent::new(fabric, parts);
@@ -110,9 +125,9 @@ async fn start(settings: Settings) -> anyhow::Result<()> {
             "packets between hosts that cannot reach each other are not relayed here: {sentence}"
         ));
     }
-    agent.run(effects, inbox, transport_events).await?;
-    ended.shut().await;
-    Ok(())
+    let outcome = agent.run(effects, inbox, transport_events).await;
+    doors.shut().await;
+    outcome
 }
 
 fn prepare_folders(settings: &Settings) -> anyhow::Result<()> {
@@ -162,7 +177,8 @@ fn local_tunnels(settings: &Settings) -> LocalTunnels {
     }
 }
 
-async fn open_kernel(settings: &Settings) -> anyhow::Result<kernel::KernelThread> {
+/// Has the data plane opened; dockerd is answered meanwhile.
+fn open_kernel(settings: &Settings, inputs: mpsc::Sender<Input>) -> anyhow::Result<kernel::KernelThreads> {
     let off: BTreeSet<Feature> = settings.features_off.iter().copied().collect();
     let pin_dir = settings.pin_dir.clone();
     let run_dir = settings.socket.parent().map(Path::to_path_buf).unwrap_or_default();
@@ -175,5 +191,11 @@ async fn open_kernel(settings: &Settings) -> anyhow::Result<kernel::KernelThread
         features.map_batch &= !off.contains(&Feature::MapBatch);
         HostKernel::open(&Options { pin_dir, features, tunnels })
     };
-    Ok(kernel::KernelThread::start(open).await?)
+    let (threads, outcome) = kernel::KernelThreads::start(open)?;
+    tokio::spawn(async move {
+        if let Ok(Err(error)) = outcome.await {
+            let _ = inputs.send(Input::NoKernel(error)).await;
+        }
+    });
+    Ok(threads)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use shoal_api::{Answer, Failure};
 use shoal_fabric::{At, Effect, Fabric, Owed};
 use shoal_networks::EngineRequest;
-use shoal_plan::{HostPlan, RelayPlan};
+use shoal_plan::RelayPlan;
 use shoal_ports::{Clock, Write};
 use shoal_store::RedbStore;
 use shoal_transport::{Event, Transport};
@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use super::commands::PendingDelete;
 use super::strangers::Strangers;
-use super::verbs::Held;
-use super::{Input, engine, kernel::KernelThread, machine, probe};
+use super::verbs::{Awaiting, Held};
+use super::{Input, engine, kernel::KernelThreads, machine, probe, projection};
 use shoal_config::Settings;
 
 /// How often the whole kernel state is read back and compared.
@@ -42,7 +42,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: RedbStore,
     pub(crate) transport: Transport,
-    pub(crate) kernel: KernelThread,
+    pub(crate) kernel: KernelThreads,
     pub(crate) engine: mpsc::UnboundedSender<EngineRequest>,
     pub(crate) inputs: mpsc::Sender<Input>,
 }
@@ -51,11 +51,15 @@ pub(crate) struct Parts {
 pub(crate) struct Agent {
     pub(crate) fabric: Fabric,
     pub(crate) parts: Parts,
-    /// What the kernel was last told or seen to hold.
-    pub(crate) applied: HostPlan,
+    /// What the kernel is about to hold.
+    pub(crate) kernel: projection::Projection,
     pub(crate) plan_changed: bool,
     /// What the carrier of relayed packets was last told.
     pub(crate) relayed: RelayPlan,
+    /// Counters, or an observation, were asked for and have not come.
+    pub(crate) is_counting: bool,
+    /// See `is_counting`.
+    pub(crate) is_auditing: bool,
     /// Writes that the disk refused; they go first in the next batch.
     pub(crate) unsaved: Vec<Write>,
     /// What was put off when it did.
@@ -75,6 +79,7 @@ pub(crate) struct Agent {
     pub(crate) stop: Option<String>,
     waiting: Vec<Waiting>,
     pub(crate) held: Vec<Held>,
+    pub(crate) awaiting: Vec<Awaiting>,
     pub(crate) deletes: Vec<PendingDelete>,
 }
 
@@ -115,9 +120,11 @@ impl Agent {
         Self {
             fabric,
             parts,
-            applied: HostPlan::default(),
+            kernel: projection::Projection::default(),
             plan_changed: true,
             relayed: RelayPlan::default(),
+            is_counting: false,
+            is_auditing: false,
             unsaved: Vec::new(),
             owed: Owed::default(),
             foreign: Vec::new(),
@@ -133,6 +140,7 @@ impl Agent {
             stop: None,
             waiting: Vec::new(),
             held: Vec::new(),
+            awaiting: Vec::new(),
             deletes: Vec::new(),
         }
     }
@@ -150,12 +158,8 @@ impl Agent {
         let mut audit = tokio::time::interval(AUDIT_EVERY);
         let mut survey = tokio::time::interval(SURVEY_EVERY);
         let mut tunnels = tokio::time::interval(TUNNELS_EVERY);
-        self.perform_quietly(first).await;
-        self.take_up_kernel().await;
-        // Before the first plan: an end that answers stays where it is heard, which no fact may tell.
-        self.look_at_tunnels().await;
+        self.perform_quietly(first);
         self.survey().await;
-        tracing::info!(host = %self.fabric.me(), "the agent is ready");
         while self.stop.is_none() {
             let wake = self.next_wake();
             tokio::select! {
@@ -167,22 +171,18 @@ impl Agent {
                     }
                 }
                 Some(event) = events.recv() => {
-                    self.hear(event).await;
+                    self.hear(event);
                     for _ in 0..BURST {
                         let Ok(event) = events.try_recv() else { break };
-                        self.hear(event).await;
+                        self.hear(event);
                     }
                 }
                 () = tokio::time::sleep_until(wake) => {
                     let effects = self.fabric.tick(self.at());
-                    self.perform_quietly(effects).await;
+                    self.perform_quietly(effects);
                 }
-                _ = audit.tick() => {
-                    // First: an end that was just found stays where it was found.
-                    self.look_at_tunnels().await;
-                    self.audit().await;
-                }
-                _ = tunnels.tick() => self.look_at_unsettled_tunnels().await,
+                _ = audit.tick() => self.audit(),
+                _ = tunnels.tick() => self.look_at_unsettled_tunnels(),
                 _ = survey.tick() => {
                     self.survey().await;
                     self.ask_for_names();
@@ -190,8 +190,9 @@ impl Agent {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
-            self.follow_up().await;
+            self.follow_up();
         }
+        self.answer_last(&mut inbox).await;
         self.parts.transport.shutdown().await;
         match self.stop {
             Some(sentence) => Err(anyhow::anyhow!(sentence)),
@@ -200,19 +201,17 @@ impl Agent {
     }
 
     /// What is left to do once something was decided.
-    async fn follow_up(&mut self) {
-        self.settle_owed().await;
-        if self.plan_changed {
-            self.project_all().await;
-        }
+    fn follow_up(&mut self) {
+        self.settle_owed();
+        self.project_all();
         self.answer_waiting();
-        self.try_held().await;
-        self.try_deletes().await;
+        self.try_held();
+        self.try_deletes();
     }
 
-    async fn look_at_unsettled_tunnels(&mut self) {
+    fn look_at_unsettled_tunnels(&mut self) {
         if self.fabric.tunnels().is_unsettled(self.parts.clock.now()) {
-            self.look_at_tunnels().await;
+            self.look_at_tunnels();
         }
     }
 
@@ -241,11 +240,16 @@ impl Agent {
     async fn take(&mut self, input: Input) {
         let at = self.at();
         match input {
-            Input::Verb(verb, reply) => self.verb(verb, reply).await,
-            Input::Command(command, reply) => self.command(command, reply).await,
+            Input::Verb(verb, reply) => self.verb(verb, reply),
+            Input::Command(command, reply) => self.command(command, reply),
+            Input::Shown(command, seen, reply) => self.show(&command, *seen, reply),
+            Input::Applied(number, refused) => self.applied(number, &refused),
+            Input::Counted(counters) => self.counted(counters),
+            Input::Observed(look, observed) => self.observed(look, observed),
+            Input::NoKernel(error) => self.stop = Some(error.to_string()),
             Input::Engine(report) => {
                 let effects = self.fabric.engine(report, at);
-                self.perform_quietly(effects).await;
+                self.perform_quietly(effects);
             }
             Input::EngineState(version) => self.engine = version,
             Input::Foreign(networks) => {
@@ -259,12 +263,12 @@ impl Agent {
             Input::Probed(host, path) => {
                 let effects = self.fabric.path_mtu(host, path.mtu);
                 self.paths.insert(host, path);
-                self.perform_quietly(effects).await;
+                self.perform_quietly(effects);
             }
         }
     }
 
-    async fn hear(&mut self, event: Event) {
+    fn hear(&mut self, event: Event) {
         let at = self.at();
         let effects = match event {
             Event::Datagram { from, bytes } => self.fabric.datagram(from, &bytes, at),
@@ -287,7 +291,7 @@ impl Agent {
             }
             Event::CertificateRenewed(certificate) => self.fabric.renewed(certificate, at),
         };
-        self.perform_quietly(effects).await;
+        self.perform_quietly(effects);
     }
 
     fn refused(&mut self, address: std::net::SocketAddr, sentence: &str, by_us: bool) {
@@ -324,7 +328,7 @@ impl Agent {
             let name = self.fabric.local().name.clone();
             effects.extend(self.fabric.set_local(name, underlay.addresses, underlay.mtu, at));
         }
-        self.perform_quietly(effects).await;
+        self.perform_quietly(effects);
     }
 
     /// Answers an operator once the engine on this host has, or no longer has, a network.

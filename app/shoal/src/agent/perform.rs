@@ -4,37 +4,43 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use shoal_fabric::{Effect, Writes};
-use shoal_plan::{Change, Observed};
-use shoal_planner::{View, diff, diff_endpoint, plan};
-use shoal_ports::{Store, WireGuardStatus, Write};
+use shoal_plan::Change;
+use shoal_planner::{View, plan};
+use shoal_ports::{Store, Write};
 use shoal_transport::Member;
-use shoal_tunnels::Status;
 use shoal_types::EndpointId;
 
+use super::kernel::Lane;
 use super::owner::Agent;
-use super::{kernel, secrets};
+use super::verbs::Awaited;
+use super::{Input, projection, secrets};
 
 impl Agent {
     /// Carries effects out in their order; at the first that fails the rest is put off, and the reason returned.
-    pub(crate) async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), String> {
+    /// Nothing waits for the kernel: returned is what an answer to whoever asked must wait for.
+    pub(crate) fn perform(&mut self, effects: Vec<Effect>) -> Result<Awaited, String> {
+        let mut awaited = Awaited::new();
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
-            match self.carry_out(effect).await {
+            if let Effect::Project(endpoint) = &effect {
+                awaited.extend(self.project(endpoint));
+            }
+            match self.carry_out(effect) {
                 Ok(following) => effects.extend(following),
                 Err(reason) => {
                     for effect in self.owed.put_off(effects, self.parts.clock.now()) {
                         // Writes are kept with the one that was refused, and refused like it.
-                        let _ = self.carry_out(effect).await;
+                        let _ = self.carry_out(effect);
                     }
                     return Err(reason);
                 }
             }
         }
-        Ok(())
+        Ok(awaited)
     }
 
     /// Carries one effect out. Returns what follows from that.
-    async fn carry_out(&mut self, effect: Effect) -> Result<Vec<Effect>, String> {
+    fn carry_out(&mut self, effect: Effect) -> Result<Vec<Effect>, String> {
         match effect {
             Effect::Save { writes, durable: _ } => self.save(writes)?,
             Effect::Clear(prefix) => {
@@ -44,7 +50,8 @@ impl Agent {
                 let keys = stored.into_iter().map(|(key, _)| key).chain(unsaved);
                 self.save(keys.map(|key| (key, None)).collect())?;
             }
-            Effect::Project(endpoint) => self.project(&endpoint).await?,
+            // Done where its outcome is awaited.
+            Effect::Project(_) => {}
             Effect::ProjectSoon => self.plan_changed = true,
             Effect::Engine(request) => drop(self.parts.engine.send(request)),
             Effect::Datagram(to, bytes) => {
@@ -77,8 +84,8 @@ impl Agent {
     }
 
     /// Carries out effects that nobody waits for; a failure is told to the operator.
-    pub(crate) async fn perform_quietly(&mut self, effects: Vec<Effect>) {
-        if let Err(reason) = self.perform(effects).await {
+    pub(crate) fn perform_quietly(&mut self, effects: Vec<Effect>) {
+        if let Err(reason) = self.perform(effects) {
             self.notice(reason);
         }
     }
@@ -100,7 +107,7 @@ impl Agent {
     }
 
     /// Once the disk writes again, does what was put off while it refused.
-    pub(crate) async fn settle_owed(&mut self) {
+    pub(crate) fn settle_owed(&mut self) {
         let now = self.parts.clock.now();
         if self.owed.due().is_none_or(|due| now < due) {
             return;
@@ -110,11 +117,11 @@ impl Agent {
         }
         let mut effects = self.fabric.restate(self.at());
         effects.extend(self.owed.settle());
-        self.perform_quietly(effects).await;
+        self.perform_quietly(effects);
     }
 
-    /// Writes what the disk refused before. A repeated call may find nothing to do any more, because memory is ahead of
-    /// the disk: it succeeds only once the disk has caught up.
+    /// Writes what the disk refused before. A repeated call may find nothing to do any more, because memory is ahead
+    /// of the disk: it succeeds only once the disk has caught up.
     pub(crate) fn flush(&mut self) -> Result<(), String> {
         if self.unsaved.is_empty() { Ok(()) } else { self.save(Writes::new()) }
     }
@@ -124,24 +131,8 @@ impl Agent {
         self.fabric.view(self.parts.clock.now())
     }
 
-    /// Reads how the encrypted tunnels do.
-    pub(crate) async fn look_at_tunnels(&mut self) {
-        let Ok(counters) = self.parts.kernel.counters().await else { return };
-        self.strangers.note(&counters.encryption_drops, self.at().now);
-        let status = |read: WireGuardStatus| Status {
-            handshake: read.last_handshake,
-            endpoint: read.endpoint,
-            received_bytes: read.received_bytes,
-            sent_bytes: read.sent_bytes,
-        };
-        let statuses = counters.wireguard.into_iter().map(|(at, read)| (at, status(read))).collect();
-        let effects = self.fabric.tunnel_statuses(statuses, self.at());
-        self.perform_quietly(effects).await;
-        self.follow_relays();
-    }
-
     /// Keeps the carrier of relayed packets in step with who is met and who is not.
-    fn follow_relays(&mut self) {
+    pub(crate) fn follow_relays(&mut self) {
         let plan = self.fabric.relay_plan(self.parts.clock.now());
         if plan != self.relayed {
             self.relayed.clone_from(&plan);
@@ -149,20 +140,20 @@ impl Agent {
         }
     }
 
-    /// Brings the kernel in line for one endpoint.
-    async fn project(&mut self, endpoint: &EndpointId) -> Result<(), String> {
-        let (wanted, _) = plan(&self.view());
-        let applied = Observed { plan: std::mem::take(&mut self.applied), ..Observed::default() };
-        let changes = diff_endpoint(&wanted, &applied, endpoint);
-        self.applied = applied.plan;
-        match self.apply(changes).await.into_iter().next() {
-            None => Ok(()),
-            Some((_, error)) => Err(error.to_string()),
-        }
+    /// Has the kernel brought in line for one endpoint. Returns the batches that do it.
+    fn project(&mut self, endpoint: &EndpointId) -> Awaited {
+        let wanted = projection::wanted(&self.view());
+        let changes = self.kernel.changes_for(&wanted, endpoint);
+        self.send(Lane::Quick, changes);
+        self.kernel.awaited_for(endpoint)
     }
 
-    /// Brings the whole kernel in line with what it should hold by now.
-    pub(crate) async fn project_all(&mut self) {
+    /// Has the whole kernel brought in line with what it should hold by now, once it has taken what it was sent
+    /// before.
+    pub(crate) fn project_all(&mut self) {
+        if !self.plan_changed || !self.kernel.is_known() || self.kernel.is_busy() {
+            return;
+        }
         self.plan_changed = false;
         let view = self.view();
         let (wanted, clashes) = plan(&view);
@@ -178,75 +169,22 @@ impl Agent {
             );
             self.notice(sentence);
         }
-        let applied = Observed { plan: std::mem::take(&mut self.applied), ..Observed::default() };
-        let changes = diff(&wanted, &applied);
-        self.applied = applied.plan;
-        self.apply(changes).await;
+        let changes = self.kernel.changes_to(&wanted);
+        self.send(Lane::Slow, changes);
         self.follow_relays();
         if self.prober.is_behind(&view) {
             self.probe();
         }
     }
 
-    /// Takes the kernel as an earlier agent has left it: what is right stays untouched.
-    pub(crate) async fn take_up_kernel(&mut self) {
-        match self.parts.kernel.observe().await {
-            Ok(observed) => self.applied = observed.plan,
-            Err(error) => self.notice(error.to_string()),
-        }
-        self.plan_changed = true;
-    }
-
-    /// Reads back the whole kernel state and mends what differs.
-    pub(crate) async fn audit(&mut self) {
-        let observed = match self.parts.kernel.observe().await {
-            Ok(observed) => observed,
-            Err(error) => return self.notice(error.to_string()),
-        };
-        let (wanted, _) = plan(&self.view());
-        let changes = diff(&wanted, &observed);
-        let expected =
-            Observed { plan: std::mem::replace(&mut self.applied, observed.plan), ..Observed::default() };
-        if !changes.is_empty() && diff(&wanted, &expected).is_empty() {
-            self.tally.kernel_mended += changes.len() as u64;
-            for (link, why) in &observed.broken {
-                tracing::warn!(%link, why, "the kernel differs from the plan: mending");
-            }
-            tracing::info!(changes = changes.len(), "the kernel differed from the plan and is mended");
-        }
-        self.apply(changes).await;
-        self.probe();
-    }
-
-    /// Keeps the prober in step with the hosts and the probe link.
-    pub(crate) fn probe(&mut self) {
-        let view = self.view();
-        let linked =
-            view.probe.as_ref().is_some_and(|probe| self.applied.links.contains_key(&probe.outer_name));
-        let failure =
-            self.prober.follow(&view, linked).err().map(|error| format!("paths are not probed: {error}"));
-        if failure != self.probe_failure {
-            self.probe_failure.clone_from(&failure);
-            if let Some(sentence) = failure {
-                self.notice(sentence);
-            }
-        }
-    }
-
-    async fn apply(&mut self, changes: Vec<Change>) -> kernel::Refused {
+    /// Sends changes to the kernel; what comes of them is an input.
+    pub(crate) fn send(&mut self, lane: Lane, changes: Vec<Change>) {
         if changes.is_empty() {
-            return Vec::new();
+            return;
         }
-        let refused = self.parts.kernel.apply(changes.clone()).await;
-        for change in changes {
-            if !refused.iter().any(|(failed, _)| *failed == change) {
-                self.applied.note(change);
-            }
-        }
-        self.tally.kernel_refusals += refused.len() as u64;
-        for (_, error) in &refused {
-            self.notice(error.to_string());
-        }
-        refused
+        let batch = self.kernel.send(lane, changes);
+        let (number, inputs) = (batch.number, self.parts.inputs.clone());
+        let refused = self.parts.kernel.apply(lane, batch);
+        tokio::spawn(async move { inputs.send(Input::Applied(number, refused.await)).await });
     }
 }
