@@ -12,7 +12,7 @@ BINARY := $(TARGET)/release/shoal
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 DIST := dist
 
-.PHONY: help build check test test-kernels demo demo-down install uninstall deb clean lint nextest
+.PHONY: help build check test test-kernels soak demo demo-down install uninstall deb clean lint nextest
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,6 +38,11 @@ test: ## every test: root's and those on real dockerds too
 test-kernels: ## the tests of the kernel's side on Debian's kernels 6.1 and 6.12, under qemu
 	packaging/needs build kernels
 	$(CARGO) run --locked --quiet -p shoal-kernels -- $(KERNELS)
+
+soak: ## fresh stories in the simulator: MINUTES=10 by default
+	packaging/needs build
+	SHOAL_WORLD_FROM=$${FROM:-$$(date +%s)} SHOAL_WORLD_MINUTES=$(or $(MINUTES),10) \
+	    $(CARGO) test --locked --release -p shoal-world --test seeds -- --nocapture further_seeds
 
 demo: ## three hosts on this machine, a small application across them; KEEP=1 leaves it up
 	@[ "$$(id -u)" = 0 ] || { echo "make demo needs root: it lays out hosts in namespaces" >&2; exit 1; }

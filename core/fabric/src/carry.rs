@@ -7,6 +7,7 @@ use shoal_schema::{Fact, FactKey};
 use shoal_types::HostId;
 
 use crate::effect::Writes;
+use crate::trust::Acquaintances;
 use crate::{At, Effect, Fabric, message};
 
 /// Edits of this host's own facts: key and new value.
@@ -77,15 +78,24 @@ impl Fabric {
 
     pub(crate) fn carry_membership(&mut self, effects: Vec<shoal_membership::Effect>, at: At) -> Vec<Effect> {
         let mut carried = Vec::new();
-        let mut changed = false;
+        let mut changes = Vec::new();
         for effect in effects {
             match effect {
                 shoal_membership::Effect::Send { to, bytes } => carried.push(Effect::Datagram(to, bytes)),
-                shoal_membership::Effect::Up(_) | shoal_membership::Effect::Down(_) => changed = true,
+                shoal_membership::Effect::Up(host) => changes.push((host, true)),
+                shoal_membership::Effect::Down(host) => changes.push((host, false)),
             }
         }
-        if changed {
-            carried.extend(self.meet(at));
+        if let Some(member) = self.member.as_mut().filter(|_| !changes.is_empty()) {
+            for (host, is_up) in &changes {
+                if *is_up {
+                    member.alive.insert(*host)
+                } else {
+                    member.alive.remove(host)
+                };
+            }
+            let effects = member.facts.came_and_went(&changes, at.now);
+            carried.extend(self.carry_facts(effects, at));
         }
         carried
     }
@@ -101,15 +111,21 @@ impl Fabric {
     }
 
     /// This host was restored from an old backup, or is back after it left: what it once told the fabric and
-    /// must stand by is told again. Addresses it gave away are not its own any more; networks and expulsions are
-    /// everybody's.
+    /// must stand by is told again, also where it now says something older. Addresses it gave away are not its own any
+    /// more; networks and expulsions are everybody's.
     pub(crate) fn save_lost(&mut self, lost: &[Change], at: At) -> Vec<Effect> {
-        let gone = lost.iter().filter(|change| change.new.is_none());
-        let old = gone.filter_map(|change| Fact::decode(&change.key, change.old.as_deref()?).ok());
-        let lasting = |fact: &Fact| {
-            matches!(fact, Fact::Gift(_) | Fact::Network(_) | Fact::Secret(_) | Fact::Forgotten(_))
+        let read = |change: &Change, value: Option<&[u8]>| Fact::decode(&change.key, value?).ok();
+        let outdone = |old: &Fact, new: Option<Fact>| match (old, new) {
+            (Fact::Network(old), Some(Fact::Network(new))) => old.stamp > new.stamp,
+            (Fact::Gift(old), Some(Fact::Gift(new))) => old.epoch > new.epoch,
+            (Fact::Gift(_) | Fact::Network(_) | Fact::Secret(_) | Fact::Forgotten(_), None) => true,
+            _ => false,
         };
-        let facts: Vec<Fact> = old.filter(lasting).collect();
+        let lasting = lost.iter().filter_map(|change| {
+            let old = read(change, change.old.as_deref())?;
+            outdone(&old, read(change, change.new.as_deref())).then_some(old)
+        });
+        let facts: Vec<Fact> = lasting.collect();
         self.publish_facts(&facts, at)
     }
 
@@ -132,13 +148,13 @@ impl Fabric {
 
     fn learn(&mut self, changes: Vec<Change>, at: At) -> Vec<Effect> {
         let mut effects = Vec::new();
-        let mut replan = false;
+        let (mut replan, mut batch) = (false, Acquaintances::default());
         for change in changes {
             let old = change.old.as_deref().and_then(|bytes| Fact::decode(&change.key, bytes).ok());
             let new = change.new.as_deref().map(|bytes| Fact::decode(&change.key, bytes));
             match new {
                 Some(Ok(fact)) => {
-                    effects.extend(self.learn_of_members(change.author, &fact, at));
+                    effects.extend(self.learn_of_members(change.author, &fact, at, &mut batch));
                     replan |= self.learn_of_tunnels(change.author, &fact, at.now);
                     replan |= self.networks.learn(change.author, fact, at.wall);
                 }
@@ -146,11 +162,12 @@ impl Fabric {
                 Some(Err(error)) => {
                     let host = self.networks.host_name(change.author);
                     effects.push(Effect::Notice(format!("a fact of host {host} cannot be read: {error}")));
-                    replan |= self.unlearn(change.author, old, &mut effects);
+                    replan |= self.unlearn(change.author, old, &mut batch);
                 }
-                None => replan |= self.unlearn(change.author, old, &mut effects),
+                None => replan |= self.unlearn(change.author, old, &mut batch),
             }
         }
+        effects.extend(self.meet_new(batch, at));
         if replan {
             effects.push(Effect::ProjectSoon);
         }
@@ -160,9 +177,9 @@ impl Fabric {
         effects
     }
 
-    fn unlearn(&mut self, author: HostId, old: Option<Fact>, effects: &mut Vec<Effect>) -> bool {
+    fn unlearn(&mut self, author: HostId, old: Option<Fact>, batch: &mut Acquaintances) -> bool {
         let Some(fact) = old else { return false };
-        effects.extend(self.unlearn_of_members(author, &fact));
+        self.unlearn_of_members(author, &fact, batch);
         let changed = self.unlearn_of_tunnels(author, &fact);
         self.networks.unlearn(author, fact) || changed
     }

@@ -36,9 +36,22 @@ impl Judge for FactsJudge<'_> {
     }
 }
 
+/// What a batch of facts brings that is done once for all of them: a host that joins learns of a thousand at once.
+#[derive(Debug, Default)]
+pub(crate) struct Acquaintances {
+    trust_changed: bool,
+    new: Vec<HostId>,
+}
+
 impl Fabric {
-    /// Updates whom to trust from a fact; tells the transport if that changed.
-    pub(crate) fn learn_of_members(&mut self, author: HostId, fact: &Fact, at: At) -> Vec<Effect> {
+    /// Updates whom to trust from a fact. [`Fabric::meet_new`] ends a batch of them.
+    pub(crate) fn learn_of_members(
+        &mut self,
+        author: HostId,
+        fact: &Fact,
+        at: At,
+        batch: &mut Acquaintances,
+    ) -> Vec<Effect> {
         let Some(member) = &mut self.member else { return Vec::new() };
         match fact {
             Fact::Host(host) => {
@@ -46,16 +59,14 @@ impl Fabric {
                 let certified = Certificate::decode(&host.certificate).ok().filter(|it| it.host == author);
                 let key = certified.map(|certificate| certificate.key);
                 let changed = key.is_some_and(|key| member.trust.members.insert(author, key) != Some(key));
-                let mut effects =
-                    if changed { vec![Effect::Trust(member.trust.clone())] } else { Vec::new() };
-                if (new || changed) && author != self.me {
-                    effects.extend(self.greet(author, at));
-                }
-                effects
+                batch.trust_changed |= changed;
+                batch.new.extend(((new || changed) && author != self.me).then_some(author));
+                Vec::new()
             }
             Fact::Token(token) => {
                 member.trust.tokens.insert(token.verifier, token.expires);
-                vec![Effect::Trust(member.trust.clone())]
+                batch.trust_changed = true;
+                Vec::new()
             }
             Fact::Forgotten(forgotten) => self.expel(forgotten, at),
             Fact::Taken(_)
@@ -70,27 +81,29 @@ impl Fabric {
     }
 
     /// The reverse of [`Fabric::learn_of_members`]. An expulsion is never taken back.
-    pub(crate) fn unlearn_of_members(&mut self, author: HostId, fact: &Fact) -> Vec<Effect> {
-        let Some(member) = &mut self.member else { return Vec::new() };
+    pub(crate) fn unlearn_of_members(&mut self, author: HostId, fact: &Fact, batch: &mut Acquaintances) {
+        let Some(member) = &mut self.member else { return };
         match fact {
-            Fact::Host(_) => {
-                member.hosts.remove(&author);
-                Vec::new()
-            }
+            Fact::Host(_) => drop(member.hosts.remove(&author)),
             Fact::Token(token) => {
                 member.trust.tokens.remove(&token.verifier);
-                vec![Effect::Trust(member.trust.clone())]
+                batch.trust_changed = true;
             }
-            _ => Vec::new(),
+            _ => {}
         }
     }
 
-    /// A host became known: exchange facts with it, and let membership find it.
-    fn greet(&mut self, host: HostId, at: At) -> Vec<Effect> {
+    /// Tells the transport whom to trust, then exchanges facts with hosts that became known, and lets membership find
+    /// them.
+    pub(crate) fn meet_new(&mut self, batch: Acquaintances, at: At) -> Vec<Effect> {
         let Some(member) = &mut self.member else { return Vec::new() };
-        let calls = member.membership.announce(host, at.now);
-        let mut effects = self.carry_membership(calls, at);
-        effects.extend(self.meet(at));
+        let mut effects = Vec::new();
+        effects.extend(batch.trust_changed.then(|| Effect::Trust(member.trust.clone())));
+        if !batch.new.is_empty() {
+            let calls = member.membership.announce(batch.new, at.now);
+            effects.extend(self.carry_membership(calls, at));
+            effects.extend(self.meet(at));
+        }
         effects
     }
 

@@ -75,6 +75,21 @@ impl Fabric {
         self.member.as_ref().map(|member| member.facts.heads().collect()).unwrap_or_default()
     }
 
+    /// The value that an author has under a fact's key.
+    pub fn fact(&self, author: HostId, key: &[u8]) -> Option<&[u8]> {
+        self.member.as_ref()?.facts.get(author, key)
+    }
+
+    /// A hash of all facts held: equal on two hosts exactly when they hold the same. `None` outside of a fabric.
+    pub fn facts_digest(&self) -> Option<Vec<u8>> {
+        self.member.as_ref().map(|member| member.facts.digest())
+    }
+
+    /// The other hosts that membership believes alive.
+    pub fn alive(&self) -> usize {
+        self.member.as_ref().map_or(0, |member| member.alive.len())
+    }
+
     /// All hosts of the fabric, this one included.
     pub fn hosts(&self) -> Vec<HostSummary> {
         let Some(member) = &self.member else { return Vec::new() };

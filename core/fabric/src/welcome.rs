@@ -364,8 +364,7 @@ impl Fabric {
     /// Gets in touch with every member that is known.
     pub(crate) fn call_everyone(&mut self, at: At) -> Vec<Effect> {
         let Some(member) = &mut self.member else { return Vec::new() };
-        let others: Vec<HostId> = member.hosts.keys().copied().filter(|host| *host != self.me).collect();
-        let calls = others.into_iter().flat_map(|host| member.membership.announce(host, at.now)).collect();
+        let calls = member.membership.announce(member.hosts.keys().copied(), at.now);
         self.carry_membership(calls, at)
     }
 

@@ -6,6 +6,7 @@
 //! hashes mean equal facts.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use shoal_types::HostId;
 
@@ -19,7 +20,7 @@ const DIGITS: usize = 32;
 /// Bytes of a range's hash: enough that nobody meets two states with one hash by chance; lists are compared in full.
 const HASH_BYTES: usize = 16;
 
-type Sets = BTreeMap<HostId, Set>;
+type Sets = BTreeMap<HostId, Arc<Set>>;
 
 /// The digest that opens a round.
 pub(crate) fn root(sets: &Sets) -> Range {
@@ -103,7 +104,7 @@ mod tests {
             let key = TestKey::new(number);
             let version = Version { incarnation: 1, counter: 1 };
             let head = Head::sign(&key, version, 0, digest_of(&Entries::new()));
-            (key.id(), Set { head, entries: Entries::new() })
+            (key.id(), Arc::new(Set { head, entries: Entries::new() }))
         };
         numbers.map(set).collect()
     }

@@ -55,12 +55,11 @@ impl Facts {
     }
 
     /// Opens a comparison with each peer.
-    pub(crate) fn send_digest(&self, peers: &[HostId], out: &mut Outcome) {
+    pub(crate) fn send_digest(&mut self, peers: &[HostId], out: &mut Outcome) {
         if peers.is_empty() {
             return;
         }
-        let message =
-            Message { ranges: vec![digest::root(&self.sets)], ..Message::default() }.encode_to_vec();
+        let message = Message { ranges: vec![self.root().clone()], ..Message::default() }.encode_to_vec();
         for peer in peers {
             out.send(*peer, message.clone());
         }
@@ -91,10 +90,19 @@ impl Facts {
     }
 
     pub(crate) fn mark_of(&self, author: HostId) -> Mark {
-        self.sets.get(&author).map(|set| set.head.mark()).unwrap_or_default()
+        self.held(author).map(|set| set.head.mark()).unwrap_or_default()
+    }
+
+    /// The digest that opens a round. Kept, since most rounds find that nothing has changed.
+    fn root(&mut self) -> &Range {
+        let sets = &self.sets;
+        self.root.get_or_insert_with(|| digest::root(sets))
     }
 
     fn answer_range(&mut self, range: &Range, reply: &mut Message) {
+        if range == self.root() {
+            return;
+        }
         match digest::compare(&self.sets, range) {
             None => self.counters.discard(Discarded::Malformed),
             Some(Answer::Equal) => {}
@@ -151,7 +159,7 @@ impl Facts {
     fn answer_wants(&self, from: HostId, wants: &[Leaf], out: &mut Outcome) {
         let deltas = wants.iter().take(ITEMS_MAX).filter_map(|want| {
             let (author, held) = want.read()?;
-            let set = self.sets.get(&author).filter(|set| set.head.mark() > held)?;
+            let set = self.held(author).filter(|set| set.head.mark() > held)?;
             Some(Delta::new(&set.delta_since(Some(held)), 0))
         });
         for message in pack_deltas(deltas, ANSWERS_MAX) {

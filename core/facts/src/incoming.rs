@@ -1,5 +1,7 @@
 //! Taking another author's state: everything is checked on a copy, then the copy takes the place of what was held.
 
+use std::sync::Arc;
+
 use shoal_types::{HostId, Moment};
 
 use crate::head::Mark;
@@ -75,7 +77,7 @@ impl Facts {
         if !delta.head.is_genuine() {
             return Err(Discarded::BadSignature);
         }
-        delta.apply_to(self.sets.get(&author)).map_err(|unfit| match unfit {
+        delta.apply_to(self.held(author)).map_err(|unfit| match unfit {
             Unfit::Gap => Discarded::Gap,
             Unfit::Mismatch => Discarded::BadDigest,
         })
@@ -91,11 +93,12 @@ impl Facts {
             return false;
         }
         let version = set.head.version;
-        let old = self.sets.insert(author, set);
+        self.root = None;
+        let old = self.sets.insert(author, Arc::new(set));
         if old.as_ref().is_some_and(|old| old.head.version == version) {
             out.notices.push(Notice::TwoStates { author, version });
         }
-        out.replace(author, old.as_ref(), self.sets.get(&author));
+        out.replace(author, old.as_deref(), self.held(author));
         self.counters.applied += 1;
         self.peers.stir(now);
         true

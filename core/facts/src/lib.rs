@@ -77,8 +77,11 @@ pub trait Judge {
 pub struct Facts {
     me: HostId,
     key: Arc<dyn Signer>,
-    /// By author, this host included once it has published. Never a set that its author did not sign whole.
-    sets: BTreeMap<HostId, Set>,
+    /// By author, this host included once it has published. Never a set that its author did not sign whole. A set is
+    /// replaced and never changed, so [forks](Facts::fork) share it.
+    sets: BTreeMap<HostId, Arc<Set>>,
+    /// The digest of all sets, until one changes.
+    root: Option<wire::Range>,
     forgotten: BTreeSet<HostId>,
     peers: Peers,
     tombstones: TombstoneAges,
@@ -111,11 +114,12 @@ impl Facts {
         now: Moment,
     ) -> Result<Self, LoadError> {
         let loaded = load::load(me, key.as_ref(), loaded)?;
-        let tombstones = TombstoneAges::of_loaded(loaded.sets.get(&me), now);
+        let tombstones = TombstoneAges::of_loaded(loaded.sets.get(&me).map(Arc::as_ref), now);
         Ok(Self {
             me,
             key,
             sets: loaded.sets,
+            root: None,
             forgotten: BTreeSet::new(),
             peers: Peers::new(me, seed, now),
             tombstones,
@@ -145,7 +149,7 @@ impl Facts {
     /// [`TooLarge`] names the limit.
     pub fn check(&self, edits: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), TooLarge> {
         let edits = edits.iter().map(|(key, value)| (key.as_slice(), value.as_deref()));
-        set::check_edits(self.sets.get(&self.me).map(|set| &set.entries), edits)
+        set::check_edits(self.held(self.me).map(|set| &set.entries), edits)
     }
 
     /// Takes any bytes that arrived from the peer `from`. Whatever is wrong with them is counted and nothing of it
@@ -170,12 +174,21 @@ impl Facts {
         self.finish(out)
     }
 
+    /// Tells who came up (true) or went down, in order. A digest goes to hosts that have come up.
+    pub fn came_and_went(&mut self, changes: &[(HostId, bool)], now: Moment) -> Vec<Effect> {
+        let greet = self.peers.come_and_go(changes, now);
+        let mut out = Outcome::default();
+        self.send_digest(&greet, &mut out);
+        self.finish(out)
+    }
+
     /// Drops everything of an author and takes nothing from or about it again. Must be told anew after a restart.
     /// This host itself cannot be forgotten here.
     pub fn forget(&mut self, author: HostId) -> Vec<Effect> {
         let mut out = Outcome::default();
         if author != self.me && self.forgotten.insert(author) {
             self.peers.remove(author);
+            self.root = None;
             if let Some(set) = self.sets.remove(&author) {
                 out.replace(author, Some(&set), None);
             }
@@ -208,8 +221,34 @@ impl Facts {
     pub fn snapshot_for(&self, joiner: HostId) -> Vec<Vec<u8>> {
         let whole = |set: &Set| wire::Delta::new(&set.delta_since(None), 0);
         let others = self.sets.iter().filter(|(author, _)| **author != joiner);
-        let own = self.sets.get(&joiner);
-        wire::pack_deltas(own.into_iter().chain(others.map(|(_, set)| set)).map(whole), usize::MAX)
+        let others = others.map(|(_, set)| set.as_ref());
+        wire::pack_deltas(self.held(joiner).into_iter().chain(others).map(whole), usize::MAX)
+    }
+
+    /// The host that has `key`, holding what this one holds and nothing of its own besides. Sets are shared until they
+    /// are replaced, so that a simulation has memory for thousands of hosts.
+    pub fn fork(&self, key: Arc<dyn Signer>, seed: u64, now: Moment) -> Self {
+        let me = author_of(&key.public());
+        Self {
+            me,
+            key,
+            sets: self.sets.clone(),
+            root: self.root.clone(),
+            forgotten: self.forgotten.clone(),
+            peers: Peers::new(me, seed, now),
+            tombstones: TombstoneAges::of_loaded(self.held(me), now),
+            reborn: false,
+            asked: ExpiringMap::new(AUTHORS_MAX),
+            asked_whole: ExpiringMap::new(AUTHORS_MAX),
+            refused: ExpiringMap::new(AUTHORS_MAX),
+            leftovers: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// What is held of an author.
+    pub(crate) fn held(&self, author: HostId) -> Option<&Set> {
+        self.sets.get(&author).map(Arc::as_ref)
     }
 
     fn finish(&mut self, out: Outcome) -> Vec<Effect> {

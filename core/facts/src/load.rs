@@ -4,6 +4,7 @@
 //! entries of one state are written in one batch.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use prost::Message as _;
 use shoal_types::HostId;
@@ -43,7 +44,7 @@ pub enum LoadError {
 /// What was found.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
-    pub(crate) sets: BTreeMap<HostId, Set>,
+    pub(crate) sets: BTreeMap<HostId, Arc<Set>>,
     /// Keys of what was dropped.
     pub(crate) leftovers: Vec<Vec<u8>>,
     /// How many sets were dropped.
@@ -77,7 +78,7 @@ pub(crate) fn load(
     for (author, parts) in parts {
         match parts.set_of(author) {
             Ok(set) => {
-                loaded.sets.insert(author, set);
+                loaded.sets.insert(author, Arc::new(set));
             }
             Err(_) if author == me => return Err(LoadError::OwnSetDamaged { host: me }),
             Err(keys) => {

@@ -1,6 +1,7 @@
 //! This host's own set: publishing, collecting tombstones, and what to do when others hold a newer one.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use shoal_types::{HostId, Moment};
 
@@ -91,7 +92,7 @@ impl Facts {
         let taken = Version { incarnation, counter: before + 1 };
         self.tombstones = TombstoneAges::default();
         self.commit(taken, before, entries, out);
-        let lost = differences(Some(held), self.sets.get(&self.me));
+        let lost = differences(Some(held), self.held(self.me));
         let lost = lost.into_iter().map(|(key, held, kept)| Change {
             author: self.me,
             key: key.to_vec(),
@@ -108,7 +109,7 @@ impl Facts {
         let before = self.own_mark();
         let version =
             Version { incarnation: before.version.incarnation.max(1), counter: before.version.counter + 1 };
-        let old_floor = self.sets.get(&self.me).map_or(0, |set| set.head.floor);
+        let old_floor = self.held(self.me).map_or(0, |set| set.head.floor);
         let floor = self.tombstones.floor(&entries, now).max(old_floor);
         entries.retain(|_, entry| entry.value.is_some() || entry.counter > floor);
         self.tombstones.collected(floor);
@@ -118,8 +119,9 @@ impl Facts {
 
     fn commit(&mut self, version: Version, floor: u64, entries: Entries, out: &mut Outcome) {
         let head = Head::sign(self.key.as_ref(), version, floor, digest_of(&entries));
-        let old = self.sets.insert(self.me, Set { head, entries });
-        out.replace(self.me, old.as_ref(), self.sets.get(&self.me));
+        self.root = None;
+        let old = self.sets.insert(self.me, Arc::new(Set { head, entries }));
+        out.replace(self.me, old.as_deref(), self.held(self.me));
         out.durable = true;
         self.counters.published += 1;
     }
@@ -127,8 +129,8 @@ impl Facts {
     /// Sends what changed since `before` to live peers.
     fn push_own(&mut self, before: Mark, now: Moment, out: &mut Outcome) {
         self.peers.stir(now);
-        let Some(set) = self.sets.get(&self.me) else { return };
         let (targets, hops) = self.peers.push_targets();
+        let Some(set) = self.held(self.me) else { return };
         let message = wire::delta_message(&set.delta_since(Some(before)), hops);
         for peer in targets {
             out.send(peer, message.clone());
@@ -140,7 +142,7 @@ impl Facts {
     }
 
     fn own_entries(&self) -> Entries {
-        self.sets.get(&self.me).map(|set| set.entries.clone()).unwrap_or_default()
+        self.held(self.me).map(|set| set.entries.clone()).unwrap_or_default()
     }
 }
 

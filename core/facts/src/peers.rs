@@ -44,6 +44,24 @@ impl Peers {
         self.alive = alive;
         self.known.remove(&self.me);
         self.alive.remove(&self.me);
+        self.greeted(came_up, now)
+    }
+
+    /// Takes changes to the view, in order (true: came up), and returns the peers to greet.
+    pub(crate) fn come_and_go(&mut self, changes: &[(HostId, bool)], now: Moment) -> Vec<HostId> {
+        let mut came_up = Vec::new();
+        for (peer, is_up) in changes {
+            if !*is_up {
+                self.alive.remove(peer);
+            } else if *peer != self.me && self.alive.insert(*peer) {
+                came_up.push(*peer);
+            }
+        }
+        self.greeted(came_up, now)
+    }
+
+    /// Whom of those that came up to greet.
+    fn greeted(&mut self, came_up: Vec<HostId>, now: Moment) -> Vec<HostId> {
         if came_up.is_empty() {
             return came_up;
         }
@@ -121,6 +139,18 @@ mod tests {
     #[test]
     fn many_that_come_up_at_once_are_not_all_greeted() {
         assert!(peers().set(hosts(0..200), hosts(0..200), Moment::ZERO).len() <= GREETINGS);
+    }
+
+    #[test]
+    fn changes_one_by_one_lead_where_the_whole_view_leads() {
+        let mut peers = peers();
+        peers.set(hosts(0..9), hosts(0..4), Moment::ZERO);
+        let changes: Vec<_> = [(1, false), (5, true), (5, true), (6, true), (6, false), (0, true)]
+            .map(|(n, is_up)| (HostId::new([n; 16]), is_up))
+            .to_vec();
+        let greeted = peers.come_and_go(&changes, Moment::ZERO);
+        assert_eq!(greeted.into_iter().collect::<BTreeSet<_>>(), hosts(5..7));
+        assert_eq!(peers.alive, [2, 3, 5].map(|n| HostId::new([n; 16])).into());
     }
 
     #[test]

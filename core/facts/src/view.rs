@@ -2,8 +2,7 @@
 
 use shoal_types::HostId;
 
-use crate::set::Set;
-use crate::{Facts, Stats, Version};
+use crate::{Facts, Stats, Version, digest};
 
 /// An author's state in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +26,12 @@ pub struct HeadView {
 impl Facts {
     /// The value an author has under a key.
     pub fn get(&self, author: HostId, key: &[u8]) -> Option<&[u8]> {
-        self.sets.get(&author)?.entries.get(key)?.value.as_deref()
+        self.held(author)?.entries.get(key)?.value.as_deref()
     }
 
     /// All facts of an author, in order of keys.
     pub fn of(&self, author: HostId) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.sets.get(&author).into_iter().flat_map(|set| set.values_from(b""))
+        self.held(author).into_iter().flat_map(|set| set.values_from(b""))
     }
 
     /// All facts whose key starts with `prefix`: author, key, value, in order of authors, then keys.
@@ -46,9 +45,14 @@ impl Facts {
         })
     }
 
+    /// A hash of everything held: equal on two hosts exactly when they hold the same facts.
+    pub fn digest(&self) -> Vec<u8> {
+        digest::root(&self.sets).hash
+    }
+
     /// Every author's state in numbers, in order of authors.
     pub fn heads(&self) -> impl Iterator<Item = HeadView> + '_ {
-        self.sets.values().map(Set::view)
+        self.sets.values().map(|set| set.view())
     }
 
     /// Sizes now and counts since the start.

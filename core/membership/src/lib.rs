@@ -23,7 +23,7 @@ use shoal_kit::Prng;
 use shoal_types::{HostId, Moment};
 
 pub use effect::{Effect, Stats};
-pub use tuning::{CALL_PAUSE, CALLED_AT_ONCE, MESSAGE_BYTES_MAX, PROBE_PERIOD};
+pub use tuning::{CALL_PAUSE, CALLED_AT_ONCE, CALLED_AT_START, MESSAGE_BYTES_MAX, PROBE_PERIOD};
 
 use identity::Identity;
 use objection::Objection;
@@ -77,14 +77,21 @@ impl Membership {
         }
     }
 
-    /// Gets in touch with a host, now and, while it is not alive, every few seconds.
-    pub fn announce(&mut self, to: HostId, now: Moment) -> Vec<Effect> {
-        if to == self.me || self.left || self.forgotten.contains(&to) {
+    /// Gets in touch with hosts: with a few at once, since they tell of each other, and with those that are not alive
+    /// every few seconds. Where many are alive already, only [`CALLED_AT_START`] of them, on average, call a host of
+    /// which all of them learn at the same time.
+    pub fn announce(&mut self, hosts: impl IntoIterator<Item = HostId>, now: Moment) -> Vec<Effect> {
+        if self.left {
             return Vec::new();
         }
-        self.known.insert(to);
+        let others = hosts.into_iter().filter(|host| *host != self.me && !self.forgotten.contains(host));
+        let others: Vec<HostId> = others.collect();
+        self.known.extend(&others);
         self.plan_call(now);
-        self.run(now, |foca, calls| foca.announce(Identity::of_any_life(to), calls))
+        let (few, alive) = (CALLED_AT_START as u64, self.alive.len() as u64);
+        let mut chosen = self.prng.sample(others, CALLED_AT_START);
+        chosen.retain(|_| alive <= few || self.prng.below(alive) < few);
+        chosen.into_iter().flat_map(|host| self.call(host, now)).collect()
     }
 
     /// Takes any bytes that arrived from the peer `from`, whose id the transport has verified. What makes no sense is
@@ -190,26 +197,22 @@ impl Membership {
                 effects.push(Effect::Send { to, bytes });
             }
         }
-        if calls.members_changed {
-            self.report_changes(now, &mut effects);
+        if !calls.changes.is_empty() {
+            self.report(calls.changes, now, &mut effects);
         }
         effects
     }
 
-    fn report_changes(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let (me, forgotten) = (self.me, &self.forgotten);
-        let heard_of = |members: &mut dyn Iterator<Item = &Member<Identity>>| -> BTreeSet<HostId> {
-            members
-                .map(|member| member.id().host())
-                .filter(|host| *host != me && !forgotten.contains(host))
-                .collect()
-        };
-        let alive = heard_of(&mut self.foca.iter_members());
-        let known = heard_of(&mut self.foca.iter_membership_state());
-        self.known.extend(known);
-        effects.extend(alive.difference(&self.alive).map(|host| Effect::Up(*host)));
-        effects.extend(self.alive.difference(&alive).map(|host| Effect::Down(*host)));
-        self.alive = alive;
+    /// One change at a time: a look at all members for each would be the square of their number when many come at once.
+    fn report(&mut self, changes: Vec<(HostId, bool)>, now: Moment, effects: &mut Vec<Effect>) {
+        for (host, is_up) in changes {
+            if is_up && host != self.me && !self.forgotten.contains(&host) {
+                self.known.insert(host);
+                effects.extend(self.alive.insert(host).then_some(Effect::Up(host)));
+            } else if !is_up {
+                effects.extend(self.alive.remove(&host).then_some(Effect::Down(host)));
+            }
+        }
         self.tune();
         self.plan_call(now);
     }
@@ -248,7 +251,10 @@ impl Membership {
         let chosen = self.prng.sample(missing, CALLED_AT_ONCE);
         self.next_call = None;
         self.plan_call(now);
-        let call = |host| self.run(now, |foca, calls| foca.announce(Identity::of_any_life(host), calls));
-        chosen.into_iter().flat_map(call).collect()
+        chosen.into_iter().flat_map(|host| self.call(host, now)).collect()
+    }
+
+    fn call(&mut self, host: HostId, now: Moment) -> Vec<Effect> {
+        self.run(now, |foca, calls| foca.announce(Identity::of_any_life(host), calls))
     }
 }

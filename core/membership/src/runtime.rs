@@ -14,14 +14,17 @@ use crate::identity::Identity;
 pub(crate) struct Calls {
     pub(crate) sends: Vec<(HostId, Vec<u8>)>,
     pub(crate) timers: Vec<(Duration, Timer<Identity>)>,
-    /// Somebody came or went.
-    pub(crate) members_changed: bool,
+    /// Who came (true) or went, in order.
+    pub(crate) changes: Vec<(HostId, bool)>,
 }
 
 impl Runtime<Identity> for Calls {
     fn notify(&mut self, notification: Notification<'_, Identity>) {
-        self.members_changed |=
-            matches!(notification, Notification::MemberUp(_) | Notification::MemberDown(_));
+        match notification {
+            Notification::MemberUp(member) => self.changes.push((member.host(), true)),
+            Notification::MemberDown(member) => self.changes.push((member.host(), false)),
+            _ => {}
+        }
     }
 
     fn send_to(&mut self, to: Identity, data: &[u8]) {

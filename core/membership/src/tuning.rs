@@ -25,6 +25,10 @@ pub const CALL_PAUSE: Duration = Duration::from_secs(3);
 /// Hosts called then, chosen at random among those that are not alive.
 pub const CALLED_AT_ONCE: usize = 3;
 
+/// Hosts called at once that have just become known, chosen at random among them: enough for speed, few enough that the
+/// start of one host among a thousand opens no thousand connections.
+pub const CALLED_AT_START: usize = 16;
+
 /// How often a host that was suspected repeats that it is alive, and the pause between.
 pub(crate) const OBJECTIONS: u8 = 8;
 /// See [`OBJECTIONS`].

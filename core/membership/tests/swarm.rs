@@ -53,7 +53,7 @@ impl Swarm {
 
     fn start(&mut self, number: u8, life: u64) {
         self.members.insert(host(number), Membership::new(host(number), life, u64::from(number)));
-        self.with(number, |member, now| member.announce(host(0), now));
+        self.with(number, |member, now| member.announce([host(0)], now));
     }
 
     fn with(&mut self, number: u8, act: impl FnOnce(&mut Membership, Moment) -> Vec<Effect>) {
@@ -233,7 +233,7 @@ fn a_forgotten_host_is_neither_heard_nor_spoken_to() {
 fn a_message_in_anothers_name_is_refused() {
     let mut member = Membership::new(host(0), 1, 0);
     let mut other = Membership::new(host(1), 1, 1);
-    let effects = other.announce(host(0), Moment::ZERO);
+    let effects = other.announce([host(0)], Moment::ZERO);
     let Some(Effect::Send { bytes, .. }) = effects.into_iter().next() else {
         panic!("an announcement is expected")
     };

@@ -43,6 +43,7 @@ impl Networks {
 
     /// What must be kept together with the facts that were just taken in.
     pub fn keep(&mut self) -> Vec<Effect> {
+        self.introduce_hosts();
         let changed = std::mem::take(&mut self.unkept);
         changed.into_iter().map(|id| self.keep_waiting(id)).collect()
     }

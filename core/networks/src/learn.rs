@@ -21,8 +21,7 @@ impl Networks {
     pub fn take_up(&mut self, author: HostId, fact: Fact) -> bool {
         match fact {
             Fact::Host(host) => {
-                self.hosts.insert(author, host.name);
-                self.ipam.hosts(&self.hosts.keys().copied().collect());
+                self.hosts_new |= self.hosts.insert(author, host.name).is_none();
                 true
             }
             Fact::Taken(taken) => {
@@ -81,6 +80,13 @@ impl Networks {
             Fact::Token(_) | Fact::Tunnel(_) | Fact::Secret(_) | Fact::Sighting(_) | Fact::Forgotten(_) => {
                 false
             }
+        }
+    }
+
+    /// Tells the addresses' keeper who is in the fabric: once for all hosts that became known together.
+    pub(crate) fn introduce_hosts(&mut self) {
+        if std::mem::take(&mut self.hosts_new) {
+            self.ipam.hosts(&self.hosts.keys().copied().collect());
         }
     }
 

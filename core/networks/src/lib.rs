@@ -73,6 +73,8 @@ pub struct Networks {
     catalog: Catalog,
     ipam: Ipam,
     hosts: BTreeMap<HostId, HostName>,
+    /// The addresses' keeper has not been told of all of them.
+    hosts_new: bool,
     taken: BTreeMap<HostId, Vec<Taken>>,
     uses: BTreeMap<(HostId, NetworkId), UseFact>,
     remote: BTreeMap<(HostId, EndpointId), EndpointFact>,
@@ -106,6 +108,7 @@ impl Networks {
             catalog: Catalog::default(),
             ipam: Ipam::new(me),
             hosts: BTreeMap::new(),
+            hosts_new: false,
             taken: BTreeMap::new(),
             uses: BTreeMap::new(),
             remote: BTreeMap::new(),
@@ -204,6 +207,7 @@ impl Networks {
     /// All facts that were held before the start are taken in. They tell nothing new, though in their order they may
     /// have seemed to.
     pub fn taken_up(&mut self) {
+        self.introduce_hosts();
         self.unkept.extend(self.catalog.taken_up());
         self.notices.clear();
     }

@@ -46,8 +46,11 @@ pub const SEARCH_EVERY: Duration = Duration::from_secs(60);
 /// How often a bulk transfer is made over a path, while there are few: at most one in [`BULK_PAUSE`] in all.
 pub const BULK_EVERY: Duration = Duration::from_secs(3_600);
 
-/// Least time between two bulk transfers of one host, but for the first ones, which follow each other by a second.
-pub const BULK_PAUSE: Duration = Duration::from_secs(60);
+/// Least time between two bulk transfers of one host, but for the first [`BULKS_AT_START`].
+pub const BULK_PAUSE: Duration = Duration::from_secs(120);
+
+/// The first bulk transfers to hosts that became known together, which follow each other by a second.
+pub const BULKS_AT_START: usize = 30;
 
 /// How long an answer may take.
 pub const ANSWER_WITHIN: Duration = Duration::from_millis(400);
@@ -89,11 +92,12 @@ impl Paths {
     /// forgotten; a changed size starts its path anew.
     pub fn set_hosts(&mut self, hosts: &BTreeMap<HostId, u16>, now: Moment) {
         self.states.retain(|host, state| hosts.get(host) == Some(&state.search.full()));
-        let mut bulk_due = now;
+        let (mut bulk_due, mut new) = (now, 0);
         for (host, full) in hosts {
             self.states.entry(*host).or_insert_with(|| {
                 let due = bulk_due;
-                bulk_due = bulk_due + Duration::from_secs(1);
+                new += 1;
+                bulk_due = bulk_due + if new < BULKS_AT_START { Duration::from_secs(1) } else { BULK_PAUSE };
                 let search = Search::new(*full);
                 State {
                     path: Path { full: search.full(), ..Path::default() },

@@ -49,9 +49,9 @@ pub struct Limits {
     pub joins_burst: u32,
     /// After how long another join is allowed.
     pub join_every: Duration,
-    /// Connections are probed this often.
+    /// Connections are probed this often; up to five times less often in a fabric of more than a hundred hosts.
     pub keep_alive: Duration,
-    /// A connection without a sign of life for so long is closed.
+    /// A connection without a sign of life for so long is closed; longer in proportion where it is probed less often.
     pub idle_timeout: Duration,
     /// Waiting parcels per peer.
     pub outbox_parcels: usize,

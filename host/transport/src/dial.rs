@@ -54,10 +54,10 @@ pub(crate) async fn reach(
     let first = *addresses.first().ok_or(Unreached::NoAddress)?;
     let mut attempts = JoinSet::new();
     for (delay, address) in (0..).map(|place| HEAD_START * place).zip(addresses).take(ADDRESSES_MAX) {
-        let (endpoint, address) = (shared.endpoint.clone(), *address);
+        let (endpoint, client, address) = (shared.endpoint.clone(), shared.dialling(), *address);
         attempts.spawn(async move {
             tokio::time::sleep(delay).await;
-            attempt(&endpoint, address, expected).await
+            attempt(&endpoint, client, address, expected).await
         });
     }
     // Attempts that are still under way are dropped on return, which closes them.
@@ -87,10 +87,11 @@ async fn first_success(
 
 async fn attempt(
     endpoint: &quinn::Endpoint,
+    client: quinn::ClientConfig,
     address: SocketAddr,
     expected: Option<HostId>,
 ) -> Result<Reached, Unreached> {
-    let connecting = endpoint.connect(address, tls::SERVER_NAME);
+    let connecting = endpoint.connect_with(client, address, tls::SERVER_NAME);
     let connecting = connecting.map_err(|error| Unreached::Undialable(address, error))?;
     let connection = connecting.await.map_err(|error| match error {
         ConnectionError::TimedOut => Unreached::Silent(address),

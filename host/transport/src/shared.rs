@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) session: u64,
     pub(crate) clock: ClockHandle,
     pub(crate) endpoint: Endpoint,
+    /// How connections are dialled, and how much less often than the limits say they are probed.
+    dialling: RwLock<(u32, quinn::ClientConfig)>,
     pub(crate) local_addr: SocketAddr,
     pub(crate) peers: Peers,
     pub(crate) counters: Counting,
@@ -81,7 +83,7 @@ impl Shared {
         let socket = socket::open(config.listen)?;
         let refused = |error| TransportError::Listen { address: config.listen, error };
         let local_addr = socket.local_addr().map_err(refused)?;
-        let endpoint = endpoint::open(&config, socket)?;
+        let (endpoint, client) = endpoint::open(&config, socket)?;
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         let shared = Self {
             id: config.key.id(),
@@ -89,6 +91,7 @@ impl Shared {
             joins: Mutex::new(Bucket::full(config.limits.joins_burst, clock.now())),
             clock: ClockHandle(clock),
             endpoint,
+            dialling: RwLock::new((1, client)),
             local_addr,
             peers: Peers::default(),
             counters: Counting::default(),
@@ -148,11 +151,31 @@ impl Shared {
     pub(crate) fn set_trust(&self, mut view: TrustView) {
         // Certificates that this host issues are good here before its own facts have come back to it.
         view.members.insert(self.id, self.config.key.public());
+        self.set_pace(view.members.len());
         let forgotten = view.forgotten.clone();
         self.standing.write().unwrap_or_else(PoisonError::into_inner).view = Some(Arc::new(view));
         self.judge_links();
         for host in forgotten {
             self.peers.dismiss(host, Code::Bye, "it was forgotten");
+        }
+    }
+
+    /// How a connection is dialled.
+    pub(crate) fn dialling(&self) -> quinn::ClientConfig {
+        self.dialling.read().unwrap_or_else(PoisonError::into_inner).1.clone()
+    }
+
+    /// Fits new connections to the number of hosts.
+    fn set_pace(&self, hosts: usize) {
+        let slower = endpoint::slower_among(hosts);
+        let mut dialling = self.dialling.write().unwrap_or_else(PoisonError::into_inner);
+        if dialling.0 == slower {
+            return;
+        }
+        // The same keys made the same ends at the start.
+        if let Ok((server, client)) = endpoint::ends(&self.config, slower) {
+            self.endpoint.set_server_config(Some(server));
+            *dialling = (slower, client);
         }
     }
 

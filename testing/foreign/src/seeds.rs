@@ -248,7 +248,7 @@ pub(crate) fn membership_packets() -> Seeds {
     let (mut one, mut two) = (Membership::new(host(1), 1, 1), Membership::new(host(2), 1, 2));
     let mut now = Moment::ZERO;
     let mut packets = Vec::new();
-    let mut under_way = one.announce(host(2), now);
+    let mut under_way = one.announce([host(2)], now);
     for _ in 0..60 {
         let mut answers = Vec::new();
         for effect in &under_way {

@@ -45,8 +45,19 @@ impl World {
                 self.pass(*time);
                 Ok(())
             }
-            Step::Kill { .. } | Step::KillAfter { .. } | Step::Agent { .. } | Step::PowerLoss { .. } => {
-                self.fail(step)
+            Step::Kill { .. }
+            | Step::KillAfter { .. }
+            | Step::Agent { .. }
+            | Step::PowerLoss { .. }
+            | Step::Restore { .. } => self.fail(step),
+            Step::Drift { host, ppm } => {
+                let now = self.now;
+                self.hosts[*host].let_drift(*ppm, now);
+                Ok(())
+            }
+            Step::Backup { host } => {
+                self.hosts[*host].back_up();
+                Ok(())
             }
             Step::Partition { .. } | Step::Isolate { .. } | Step::OneWay { .. } | Step::Heal => {
                 self.rewire(step);
@@ -296,8 +307,22 @@ impl World {
                     self.seen.insert(Situation::WritesLost);
                 }
             }
+            Step::Restore { host } => self.restore(*host)?,
             _ => return Err("nothing to do".into()),
         }
+        Ok(())
+    }
+
+    /// What the host knew since its backup is gone; agent and engine are off.
+    fn restore(&mut self, host: usize) -> Result<(), String> {
+        let (disk, networks, containers) = self.hosts[host].backup.clone().ok_or("there is no backup")?;
+        self.kill_agent(host);
+        if self.hosts[host].engine.up {
+            self.engine_down(host);
+        }
+        let it = &mut self.hosts[host];
+        (it.disk, it.engine.networks, it.engine.containers) = (disk, networks, containers);
+        (it.kernel, it.is_restored) = (Default::default(), true);
         Ok(())
     }
 

@@ -26,6 +26,7 @@ impl World {
         for host in 0..self.hosts.len() {
             (self.hosts[host].slow, self.hosts[host].fuse) = (Duration::ZERO, None);
             (self.hosts[host].skew_ms, self.hosts[host].disk_refuses) = (0, false);
+            self.hosts[host].drift = (0, self.now);
             if !self.hosts[host].engine.up {
                 self.engine_up(host);
             }

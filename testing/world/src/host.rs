@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shoal_fabric::{At, Fabric, LocalHost, LocalTunnels, Owed, Writes};
-use shoal_networks::EngineRequest;
+use shoal_networks::{DockerNetworkId, EngineRequest};
 use shoal_plan::Backend;
 use shoal_schema::Taken;
 use shoal_trust::{Certificate, HostKey, TrustView};
@@ -14,7 +14,7 @@ use shoal_tunnels::{KEY_LIFETIME, Making};
 use shoal_types::{HostId, Moment, WallTime};
 
 use crate::disk::Disk;
-use crate::engine::Engine;
+use crate::engine::{Container, DockerNetwork, Engine};
 use crate::kernel::Kernel;
 
 /// Where every wall clock begins, milliseconds since 1970: 2026-01-01.
@@ -47,6 +47,12 @@ pub(crate) struct Host {
     pub(crate) working: bool,
     pub(crate) looking: bool,
     pub(crate) skew_ms: i64,
+    /// Millionths by which the wall clock runs too fast, and since when.
+    pub(crate) drift: (i64, Moment),
+    /// The last copy of its disks.
+    pub(crate) backup: Option<Backup>,
+    /// It went on from a copy of its disks, and may say so.
+    pub(crate) is_restored: bool,
     pub(crate) slow: Duration,
     /// It left its fabric and has not joined again.
     pub(crate) has_left: bool,
@@ -60,6 +66,9 @@ pub(crate) struct Host {
     /// Keys of tunnels drawn so far.
     pub(crate) tunnel_keys: u64,
 }
+
+/// A copy of a host's disks: the store, and Docker's networks and containers.
+pub(crate) type Backup = (Disk, BTreeMap<DockerNetworkId, DockerNetwork>, BTreeMap<String, Container>);
 
 /// What a host has sent since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -98,6 +107,9 @@ impl Host {
             working: false,
             looking: false,
             skew_ms: 0,
+            drift: (0, Moment::ZERO),
+            backup: None,
+            is_restored: false,
             slow: Duration::ZERO,
             has_left: false,
             was_member: false,
@@ -149,7 +161,28 @@ impl Host {
     /// Both clocks. The monotonic one is the world's.
     pub(crate) fn at(&self, now: Moment) -> At {
         let true_ms = WALL_START_MS + now.as_nanos() / 1_000_000;
-        At { now, wall: WallTime::from_millis(true_ms.saturating_add_signed(self.skew_ms)) }
+        let wrong_ms = self.skew_ms + self.drifted_ms(now);
+        At { now, wall: WallTime::from_millis(true_ms.saturating_add_signed(wrong_ms)) }
+    }
+
+    /// Lets the wall clock run too fast from now on.
+    pub(crate) fn let_drift(&mut self, ppm: i64, now: Moment) {
+        self.skew_ms += self.drifted_ms(now);
+        self.drift = (ppm, now);
+    }
+
+    fn drifted_ms(&self, now: Moment) -> i64 {
+        let (ppm, since) = self.drift;
+        let ms = i64::try_from(now.since(since).as_millis()).unwrap_or_default();
+        ms.saturating_mul(ppm) / 1_000_000
+    }
+
+    /// Copies what is on its disks.
+    pub(crate) fn back_up(&mut self) {
+        let stopped = |container: &Container| Container { attached: None, ..container.clone() };
+        let containers =
+            self.engine.containers.iter().map(|(name, it)| (name.clone(), stopped(it))).collect();
+        self.backup = Some((self.disk.clone(), self.engine.networks.clone(), containers));
     }
 
     /// The agent, if it is on and in a fabric that has not put it out.

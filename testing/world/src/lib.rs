@@ -18,6 +18,7 @@ mod agree;
 mod check;
 mod disk;
 mod engine;
+pub mod fleet;
 mod generate;
 mod host;
 mod kernel;

@@ -16,7 +16,7 @@ const PROJECT_AFTER: Duration = Duration::from_millis(1);
 /// How often the agent asks the engine for the names of containers, whatever it was told.
 const NAMES_EVERY: Duration = Duration::from_secs(10);
 
-/// Parts of sentences that no agent may say here.
+/// Parts of sentences that no agent may say here, but for the first where a host was restored.
 const FALSE_ALARMS: [&str; 3] = ["restored from an old backup", "share the key", "is damaged"];
 
 impl World {
@@ -224,8 +224,8 @@ impl World {
             Effect::Trust(trust) => self.hosts[host].trust = Some(trust),
             Effect::DrawTunnelKeys => self.draw_tunnel_keys(host),
             Effect::Notice(sentence) => {
-                // No host here is restored from a backup or cloned.
-                if FALSE_ALARMS.iter().any(|alarm| sentence.contains(alarm)) {
+                let alarms = FALSE_ALARMS.iter().skip(usize::from(self.hosts[host].is_restored));
+                if alarms.into_iter().any(|alarm| sentence.contains(alarm)) {
                     self.violate(format!("a false alarm: h{host} says: {sentence}"));
                 }
                 if self.hosts[host].notices.insert(sentence.clone()) {

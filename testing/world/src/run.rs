@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use serde::{Deserialize, Serialize};
+
 use crate::network::draw;
 use crate::{Options, Situation, Step, World, generate};
 
@@ -43,6 +45,31 @@ impl Story {
     pub fn kind(&self) -> String {
         let words = self.broken.split(':').next().unwrap_or_default();
         words.chars().filter(|c| c.is_alphabetic() || *c == ' ').take(40).collect()
+    }
+}
+
+/// What a file holds of a story: enough to play it again.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    seed: u64,
+    steps: Vec<Step>,
+}
+
+impl Story {
+    /// The story as a file holds it: JSON. The options are not in it.
+    ///
+    /// # Errors
+    /// None that is known: steps are plain values.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(&Told { seed: self.seed, steps: self.steps.clone() })
+    }
+
+    /// Reads the seed and the steps of a story back.
+    ///
+    /// # Errors
+    /// What is not as [`Story::to_json`] writes it.
+    pub fn from_json(text: &str) -> serde_json::Result<(u64, Vec<Step>)> {
+        serde_json::from_str(text).map(|told: Told| (told.seed, told.steps))
     }
 }
 

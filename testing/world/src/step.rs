@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// One thing that someone or something does. Hosts are numbered from 0 and named h0, h1, …; a step that makes no sense
 /// where it stands (a host that is off runs nothing) does nothing and the story says so, so steps can be left out.
 #[allow(missing_docs, reason = "each variant's sentence names its fields; hosts are numbers")]
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// `shoal join` on `host` with a token of `via`.
     Join { host: usize, via: usize },
@@ -51,6 +53,13 @@ pub enum Step {
     EngineUp { host: usize },
     /// The wall clock jumps by so many milliseconds.
     Clock { host: usize, by_ms: i64 },
+    /// The wall clock runs too fast by so many millionths from now on; negative: too slow; zero: right again, from
+    /// where it is.
+    Drift { host: usize, ppm: i64 },
+    /// Everything on the host's disks is copied, in place of an earlier copy.
+    Backup { host: usize },
+    /// The host's disks hold again what was copied; whatever ran has stopped.
+    Restore { host: usize },
     /// The host is overloaded: whatever reaches its agent waits this long first. Zero: no more.
     Slow { host: usize, by: Duration },
     /// Hosts hear only those of their own group; a host in no group hears nobody.
@@ -66,7 +75,7 @@ pub enum Step {
 }
 
 /// A network as someone asks for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     /// Its name.
     pub name: String,
@@ -140,6 +149,9 @@ impl fmt::Display for Step {
             Self::EngineDown { host } => write!(f, "h{host}: dockerd is killed"),
             Self::EngineUp { host } => write!(f, "h{host}: dockerd starts"),
             Self::Clock { host, by_ms } => write!(f, "h{host}: the wall clock jumps by {by_ms} ms"),
+            Self::Drift { host, ppm } => write!(f, "h{host}: the wall clock is fast by {ppm} ppm"),
+            Self::Backup { host } => write!(f, "h{host}: is backed up"),
+            Self::Restore { host } => write!(f, "h{host}: is restored from its backup"),
             Self::Slow { host, by } => write!(f, "h{host}: is slow by {} ms", by.as_millis()),
             Self::Partition { groups } => write!(f, "the network falls apart into {groups:?}"),
             Self::Isolate { host } => write!(f, "h{host}: is cut off"),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use shoal_world::{Options, Report, Situation, missing, run, shorten};
+use shoal_world::{Options, Report, Situation, Story, generate, missing, run, run_steps, shorten};
 
 /// Bytes of payload that a host may send per minute while nothing happens, in a fabric of up to six hosts: about three
 /// times what was measured.
@@ -34,7 +34,18 @@ fn play(seeds: impl Iterator<Item = u64>) -> Vec<Report> {
     let Some(first) = broken.first() else { return reports };
     let all: Vec<String> =
         broken.iter().map(|story| format!("seed {}: {}", story.seed, story.broken)).collect();
-    panic!("{}\n\nall that broke:\n{}", shorten(first, &options(first.seed)), all.join("\n"));
+    let shortest = shorten(first, &options(first.seed));
+    panic!("{shortest}\n{}\n\nall that broke:\n{}", keep(&shortest), all.join("\n"));
+}
+
+/// Writes a story to a file; returns how to play it again from there.
+fn keep(story: &Story) -> String {
+    let path = format!("{}/seed-{}.story.json", env!("CARGO_TARGET_TMPDIR"), story.seed);
+    let kept = story.to_json().map_err(|error| error.to_string());
+    match kept.and_then(|text| std::fs::write(&path, text).map_err(|error| error.to_string())) {
+        Ok(()) => format!("or, once seeds tell other stories: SHOAL_WORLD_STORY={path} (the test one_story)"),
+        Err(error) => format!("{path} cannot be written: {error}"),
+    }
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -68,11 +79,39 @@ fn one_seed() {
     }
 }
 
-/// Plays SHOAL_WORLD_SEEDS further seeds, from SHOAL_WORLD_FROM on.
+/// Plays the story in the file SHOAL_WORLD_STORY; without one, a story that went through a file.
+#[test]
+fn one_story() {
+    let text = match std::env::var("SHOAL_WORLD_STORY") {
+        Ok(path) => std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}")),
+        Err(_) => {
+            let steps = generate(3, &options(3));
+            Story { seed: 3, steps, lines: Vec::new(), broken: String::new() }.to_json().unwrap()
+        }
+    };
+    let (seed, steps) = Story::from_json(&text).unwrap();
+    let report = run_steps(seed, &options(seed), &steps).unwrap_or_else(|story| panic!("{story}"));
+    if std::env::var("SHOAL_WORLD_STORY").is_err() {
+        assert_eq!(Some(report), run(3, &options(3)).ok(), "a file holds all of a story");
+    }
+}
+
+/// Plays SHOAL_WORLD_SEEDS further seeds, from SHOAL_WORLD_FROM on, or as many as SHOAL_WORLD_MINUTES have room for.
 #[test]
 fn further_seeds() {
     let from = number("SHOAL_WORLD_FROM").unwrap_or(1_000);
     let count = number("SHOAL_WORLD_SEEDS").unwrap_or(4);
-    let reports = play(from..from + count);
+    let Some(minutes) = number("SHOAL_WORLD_MINUTES") else {
+        let reports = play(from..from + count);
+        return println!("{} stories from seed {from} on ended well", reports.len());
+    };
+    let (begun, time) = (now(), Duration::from_secs(60 * minutes));
+    let seeds = (from..).take_while(|_| now().duration_since(begun) < time);
+    let reports = play(seeds);
     println!("{} stories from seed {from} on ended well", reports.len());
+}
+
+#[allow(clippy::disallowed_methods, reason = "how long a soak may take is a person's time")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }

@@ -110,3 +110,61 @@ fn what_a_host_gave_away_before_it_left_is_no_loss_when_it_comes_back() {
         assert!(told(seed, 5, &steps).seen().contains(&Situation::JoinedAgain));
     }
 }
+
+fn shop() -> Wanted {
+    Wanted { name: "shop".into(), subnet: Some((23, 28)), v6: false, gateway: false }
+}
+
+fn start(host: usize, container: &str, network: &str) -> Step {
+    let (container, network) = (container.to_owned(), network.to_owned());
+    Step::Run { host, container, network, address: None, restart: false }
+}
+
+#[test]
+fn a_host_restored_from_an_old_backup_takes_nothing_back_and_says_so() {
+    let web = Wanted { name: "web".into(), subnet: Some((24, 27)), v6: false, gateway: false };
+    let steps = [
+        Step::Create { host: 2, network: shop() },
+        start(2, "a", "shop"),
+        Step::Backup { host: 2 },
+        Step::Remove { host: 2, container: "a".into() },
+        Step::Delete { host: 2, network: "shop".into() },
+        Step::Create { host: 2, network: web },
+        start(1, "b", "web"),
+        Step::Restore { host: 2 },
+    ];
+    let world = told(5, 4, &steps);
+    let said = world.lines().iter().filter(|line| line.contains("h2: notice: this host was restored"));
+    assert_eq!(said.count(), 1, "{}", world.lines().join("\n"));
+}
+
+/// Twice as long as tombstones are kept; weeks would take minutes, and change nothing but the certificate, which ends.
+#[test]
+fn a_host_that_was_away_longer_than_tombstones_are_kept_brings_nothing_back() {
+    let mut steps = vec![
+        Step::Create { host: 0, network: shop() },
+        start(0, "a", "shop"),
+        start(1, "b", "shop"),
+        Step::Wait(Duration::from_secs(10)),
+        Step::Kill { host: 2 },
+        Step::Remove { host: 0, container: "a".into() },
+        Step::Remove { host: 1, container: "b".into() },
+        Step::Delete { host: 0, network: "shop".into() },
+    ];
+    steps.extend((0..12).map(|_| Step::Wait(Duration::from_secs(600))));
+    steps.push(Step::Agent { host: 2 });
+    assert!(told(6, 4, &steps).seen().contains(&Situation::CaughtUp));
+}
+
+#[test]
+fn clocks_that_drift_apart_change_nothing() {
+    let drift = |host, ppm| Step::Drift { host, ppm };
+    let mut steps = vec![drift(0, 200_000), drift(1, -200_000)];
+    for _ in 0..4 {
+        steps.push(Step::Create { host: 0, network: shop() });
+        steps.push(Step::Wait(Duration::from_secs(60)));
+        steps.push(Step::Delete { host: 1, network: "shop".into() });
+        steps.push(Step::Wait(Duration::from_secs(60)));
+    }
+    assert!(told(7, 4, &steps).seen().contains(&Situation::EditWaited));
+}
