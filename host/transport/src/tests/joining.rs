@@ -223,12 +223,14 @@ async fn a_man_in_the_middle_cannot_pass_a_join_on() {
     let mut node = introducer(&good);
     let middle = Node::start(66, limits());
     middle.transport.shared.stop_tasks();
-    let (endpoint, target) = (middle.transport.shared.endpoint.clone(), node.address());
+    let shared = &middle.transport.shared;
+    let (endpoint, client, target) = (shared.endpoint.clone(), shared.dialling(), node.address());
     tokio::spawn(async move {
         let victim = endpoint.accept().await.unwrap().await.unwrap();
         let (mut answer, mut ask) = victim.accept_bi().await.unwrap();
         let opening = wire::read_opening(&mut ask).await.unwrap();
-        let onward = endpoint.connect(target, crate::tls::SERVER_NAME).unwrap().await.unwrap();
+        let onward = endpoint.connect_with(client, target, crate::tls::SERVER_NAME).unwrap();
+        let onward = onward.await.unwrap();
         let (mut send, mut recv) = onward.open_bi().await.unwrap();
         wire::write_opening(&mut send, &opening).await.unwrap();
         let reply: wire::JoinReply = wire::read(&mut recv, wire::WELCOME_BYTES_MAX).await.unwrap();
