@@ -55,9 +55,10 @@ fn a_killed_agent_loses_no_packet_and_one_that_starts_touches_nothing(features: 
     for host in fabric.bed().hosts() {
         host.kill_agent()?;
     }
-    eventually("two seconds of traffic without any agent", Duration::from_secs(10), || {
-        let seen = host.exec("here", &["cat", "/proc/uptime"])?.ok()?;
-        ensure!(pings.iter().all(|ping| ping.printed().lines().count() > 300), "{seen}");
+    // On a starved machine that takes longer than the three seconds of a quick one.
+    eventually("some hundred packets without any agent", Duration::from_secs(40), || {
+        let answered: Vec<usize> = pings.iter().map(|ping| ping.printed().lines().count()).collect();
+        ensure!(answered.iter().all(|count| *count > 300), "{answered:?} answers");
         Ok(())
     })?;
     let unattended = snapshot(host)?;
