@@ -82,20 +82,20 @@ pub const KEYS: &[Key] = &[
         show: |settings| settings.wireguard_port.to_string(),
     },
     Key {
-        name: "key_lifetime",
-        flag: "--key-lifetime",
-        many: false,
-        help: "How long a key of encrypted tunnels is used: a number with m, h or d [default: 7d]",
-        set: |settings, raw| key_lifetime(raw).map(|lifetime| settings.key_lifetime = lifetime),
-        show: |settings| span_text(settings.key_lifetime),
-    },
-    Key {
         name: "relay_port",
         flag: "--relay-port",
         many: false,
         help: "UDP port on the loopback device for packets to hosts that cannot be met [default: 7377]",
         set: |settings, raw| raw.number(1, u16::MAX, "a UDP port").map(|port| settings.relay_port = port),
         show: |settings| settings.relay_port.to_string(),
+    },
+    Key {
+        name: "key_lifetime",
+        flag: "--key-lifetime",
+        many: false,
+        help: "How long a key of encrypted tunnels is used: a number with m, h or d [default: 7d]",
+        set: |settings, raw| key_lifetime(raw).map(|lifetime| settings.key_lifetime = lifetime),
+        show: |settings| span_text(settings.key_lifetime),
     },
     Key {
         name: "vxlan_port",
