@@ -123,7 +123,7 @@ fn killed_after_a_message(listen: SocketAddr) -> std::thread::JoinHandle<()> {
 
 /// A connection from 1 to 2, whose agent was killed after it was made.
 async fn widowed() -> (Node, SocketAddr) {
-    let listen = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listen = SocketAddr::from(([127, 0, 0, 1], own_port()));
     let victim = killed_after_a_message(listen);
     let mut a = Node::member(1);
     a.transport.send_message(key(2).id(), &[listen], Bytes::from_static(b"before"));
@@ -157,7 +157,7 @@ async fn a_restarted_host_that_dials_first_replaces_its_old_connection() {
 
 #[tokio::test]
 async fn a_host_that_fell_silent_is_disconnected() {
-    let listen = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listen = SocketAddr::from(([127, 0, 0, 1], own_port()));
     let victim = killed_after_a_message(listen);
     let idle_timeout = Duration::from_secs(1);
     let mut a = Node::start(1, Limits { idle_timeout, keep_alive: idle_timeout / 4, ..limits() });

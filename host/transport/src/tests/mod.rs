@@ -10,7 +10,7 @@ mod strangers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -193,6 +193,14 @@ impl Node {
         })
         .await
     }
+}
+
+/// A port of the loopback device that no other test takes meanwhile: none of those that the kernel hands out (from
+/// 32768 on), and others in each process.
+fn own_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let process = u16::try_from(std::process::id() % 1_000).unwrap();
+    10_000 + process * 16 + TAKEN.fetch_add(1, Ordering::SeqCst) % 16
 }
 
 /// Waits until `done`, at most [`PATIENCE`].

@@ -18,9 +18,9 @@ impl Ended {
     async fn member(number: u8) -> Self {
         let (node, address) = (Node::member(number), Ipv4Addr::new(127, 99, 0, number));
         let end = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        node.transport.open_relay(free).unwrap();
-        Self { node, end, relay_port: free, address }
+        let relay_port = own_port();
+        node.transport.open_relay(relay_port).unwrap();
+        Self { node, end, relay_port, address }
     }
 
     /// Learns of another's end, to which packets go through the agents of `via`.
