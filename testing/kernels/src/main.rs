@@ -5,8 +5,8 @@
 //!     SHOAL_KERNELS=FOLDER                      where unpacked kernels are kept; target/kernels
 //! ```
 //!
-//! The guest has this machine's root as its own, with a layer of memory over it that takes what is written. So the test
-//! binaries run where cargo has left them, with this machine's tools. Nothing is installed and no root is needed.
+//! The guest has this machine's root as a read-only file system, so the test binaries run where cargo has left them,
+//! with this machine's tools. Nothing is installed and no root is needed.
 #![allow(clippy::print_stdout, reason = "a program's output")]
 
 mod kernel;
@@ -20,8 +20,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use kernel::{Kernel, SERIES, Series};
-use tests::Tests;
+use kernel::{Kernel, SERIES};
 
 fn main() -> ExitCode {
     match run() {
@@ -35,6 +34,7 @@ fn main() -> ExitCode {
 }
 
 /// Whether every test passed in every kernel.
+#[allow(clippy::disallowed_methods, reason = "what a guest took is real time")]
 fn run() -> Result<bool> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     for name in &wanted {
@@ -42,31 +42,17 @@ fn run() -> Result<bool> {
     }
     let folder = folder()?;
     let tests = tests::build()?;
-    let named = |series: &&Series| wanted.is_empty() || wanted.iter().any(|name| name == series.name);
-    let kernels: Vec<Kernel> =
-        SERIES.iter().filter(named).map(|series| Kernel::fetch(series, &folder)).collect::<Result<_>>()?;
-    // All at once: each emulates on one thread.
-    let reports: Vec<Result<String, String>> = std::thread::scope(|scope| {
-        let guests: Vec<_> = kernels.iter().map(|kernel| scope.spawn(|| tried(kernel, &tests))).collect();
-        guests
-            .into_iter()
-            .map(|guest| guest.join().unwrap_or_else(|_| Err("a guest's thread ended".into())))
-            .collect()
-    });
-    for report in &reports {
-        println!("{}", report.as_ref().unwrap_or_else(|failed| failed));
+    let mut all_passed = true;
+    for series in
+        SERIES.iter().filter(|series| wanted.is_empty() || wanted.iter().any(|name| name == series.name))
+    {
+        let kernel = Kernel::fetch(series, &folder)?;
+        let began = Instant::now();
+        let report = machine::boot(&kernel, &tests)?;
+        println!("{}", report.summary(&kernel.version, began.elapsed()));
+        all_passed &= report.has_passed();
     }
-    Ok(reports.iter().all(Result::is_ok))
-}
-
-/// The summary of the tests in one kernel, as an error if not all passed.
-#[allow(clippy::disallowed_methods, reason = "what a guest took is real time")]
-fn tried(kernel: &Kernel, tests: &[Tests]) -> Result<String, String> {
-    let began = Instant::now();
-    let report =
-        machine::boot(kernel, tests).map_err(|error| format!("kernel {}: {error:#}", kernel.version))?;
-    let summary = report.summary(&kernel.version, began.elapsed());
-    if report.has_passed() { Ok(summary) } else { Err(summary) }
+    Ok(all_passed)
 }
 
 fn folder() -> Result<PathBuf> {
