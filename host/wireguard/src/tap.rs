@@ -2,10 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Longest name of a device, bytes (IFNAMSIZ less the zero at its end).
 pub(crate) const NAME_MAX: usize = 15;
@@ -24,6 +26,8 @@ nix::ioctl_readwrite_bad!(attach, libc::TUNSETIFF, libc::ifreq);
 #[derive(Debug)]
 pub(crate) struct Queue {
     file: File,
+    /// Whether a read can say that it would have to wait: since Linux 6.4.
+    says_not_ready: AtomicBool,
 }
 
 /// Opens so many queues of the device, fewer if it is one that can have one only. It is made if it is not there, and
@@ -60,7 +64,7 @@ impl Queue {
                 set_offload(fd, OFFLOADS as libc::c_int)?;
             }
         }
-        Ok(Self { file })
+        Ok(Self { file, says_not_ready: AtomicBool::new(true) })
     }
 
     /// Waits for a frame and reads it, with its header.
@@ -69,10 +73,28 @@ impl Queue {
         nix::unistd::read(&self.file, buffer)
     }
 
-    /// Reads a frame, with its header, if there is one.
+    /// Reads a frame, with its header, if there is one. For one reader at a time: another one might take the frame
+    /// between the look and the read.
+    #[inline]
+    pub(crate) fn read_ready(&self, buffer: &mut [u8]) -> nix::Result<Option<usize>> {
+        if self.says_not_ready.load(Ordering::Relaxed) {
+            match self.read_at_once(buffer) {
+                Err(Errno::EOPNOTSUPP) => self.says_not_ready.store(false, Ordering::Relaxed),
+                read => return read,
+            }
+        }
+        let mut look = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut look, PollTimeout::ZERO) {
+            Ok(0) | Err(Errno::EINTR) => Ok(None),
+            Ok(_) => self.read(buffer).map(Some),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same in one call, where the kernel can.
     #[inline]
     #[allow(unsafe_code, reason = "nix has no preadv2, which alone can tell a read from a waiting one")]
-    pub(crate) fn read_ready(&self, buffer: &mut [u8]) -> nix::Result<Option<usize>> {
+    fn read_at_once(&self, buffer: &mut [u8]) -> nix::Result<Option<usize>> {
         let part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
         // SAFETY: the one part is a buffer that is borrowed for the call.
         let length =
@@ -105,4 +127,25 @@ fn request(name: &str, flags: libc::c_short) -> io::Result<libc::ifreq> {
         *to = byte as libc::c_char;
     }
     Ok(libc::ifreq { ifr_name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: flags } })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_read_and_nothing_waited_for_whatever_the_kernel_can() {
+        for says_not_ready in [true, false] {
+            let (end, mut other) = io::pipe().unwrap();
+            let file = File::from(std::os::fd::OwnedFd::from(end));
+            let queue = Queue { file, says_not_ready: AtomicBool::new(says_not_ready) };
+            let mut buffer = [0; 16];
+            assert_eq!(queue.read_ready(&mut buffer), Ok(None));
+            other.write_all(b"frame").unwrap();
+            assert_eq!(queue.read_ready(&mut buffer), Ok(Some(5)));
+            assert_eq!(queue.read_ready(&mut buffer), Ok(None));
+        }
+    }
 }
