@@ -1,5 +1,7 @@
-//! Small tools without a subject of their own: seeded chance, a growing pause, a map whose entries expire, a hash.
+//! Small tools without a subject of their own: seeded chance, a growing pause, a map whose entries expire, a hash,
+//! the Internet's checksum.
 
+pub mod checksum;
 mod expiring;
 mod fnv;
 mod pause;

@@ -9,7 +9,8 @@
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
-use crate::checksum;
+use shoal_kit::checksum;
+
 use crate::segment::addresses;
 use crate::unwrap::{FRAME_HEAD, frame_head};
 use crate::wire::{

@@ -24,7 +24,6 @@
 //! [`coalesce`], [`uapi`], the table of peers) is pure; `tap`, `socket`, `receive` and the control socket
 //! touch the machine.
 
-pub mod checksum;
 mod client;
 pub mod coalesce;
 mod control;

@@ -10,9 +10,9 @@
 
 use std::net::Ipv4Addr;
 
+use shoal_kit::checksum;
 use shoal_plan::INNER_VXLAN_PORT;
 
-use crate::checksum;
 use crate::counters::Drop;
 use crate::wire::{
     ETHERNET, ETHERTYPE_IPV4, ETHERTYPE_IPV6, IPV4, IPV6, OUTER, Offload, PROTOCOL_TCP, PROTOCOL_UDP, TCP,

@@ -6,6 +6,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 
+use shoal_kit::checksum;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Sends everything, receives nothing: raw(7).
@@ -69,13 +70,13 @@ fn v6(packet: &[u8], port: u16, to: SocketAddrV6) -> Option<Vec<u8>> {
     bytes.extend([PROTOCOL_UDP, HOPS]);
     bytes.extend(source.ip().octets());
     bytes.extend(to.ip().octets());
-    let pseudo = [&bytes[8..40], &[0, 0], &length.to_be_bytes(), &[0, 0, 0, PROTOCOL_UDP], &udp].concat();
+    let pseudo = checksum::pseudo_header(&bytes[8..40], PROTOCOL_UDP, length);
     // Zero would say that there is none.
-    let sum = match checksum(&pseudo) {
+    let sum = match checksum::finish(checksum::add(pseudo, &udp)) {
         0 => u16::MAX,
         sum => sum,
     };
-    udp[6..8].copy_from_slice(&sum.to_be_bytes());
+    udp[6..8].copy_from_slice(&sum.to_ne_bytes());
     bytes.extend(udp);
     Some(bytes)
 }
@@ -100,26 +101,9 @@ fn source_towards(to: SocketAddrV6) -> Option<SocketAddrV6> {
     }
 }
 
-/// The Internet checksum (RFC 1071).
-fn checksum(bytes: &[u8]) -> u16 {
-    let word = |pair: &[u8]| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0));
-    let mut sum: u32 = bytes.chunks(2).map(word).sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !u16::try_from(sum).unwrap_or(u16::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_checksum_of_the_rfc_example_comes_out() {
-        // RFC 1071, section 3: the sum is ddf2.
-        assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
-        assert_eq!(checksum(&[0xff]), 0x00ff);
-    }
 
     #[test]
     fn headers_name_port_and_place() {
