@@ -17,7 +17,7 @@ use shoal_types::{HostName, Moment, NetworkName};
 use tokio::sync::oneshot;
 
 use super::audit::in_time;
-use super::owner::{Agent, Goal};
+use super::owner::{Agent, Goal, look_around};
 use super::projection::Look;
 use super::{Input, machine, secrets};
 
@@ -248,6 +248,8 @@ impl Agent {
         tokio::spawn(async move {
             let result = transport.join(&address, &token, &request).await;
             let result = result.map_err(|error| Failure::unavailable(error.to_string()));
+            // What it first says of itself to its fabric should be true.
+            look_around(inputs.clone()).await;
             let _ = inputs.send(Input::Joined(Box::new(result), reply)).await;
         });
     }
@@ -274,16 +276,15 @@ impl Agent {
     }
 
     /// A member let this host in, or not.
-    pub(crate) async fn joined(&mut self, result: Result<Joined, Failure>, reply: Reply) {
+    pub(crate) fn joined(&mut self, result: Result<Joined, Failure>, reply: Reply) {
         let answer = match result {
-            Ok(joined) => self.take_up(joined).await,
+            Ok(joined) => self.take_up(joined),
             Err(failure) => Err(failure),
         };
         let _ = reply.send(answer);
     }
 
-    async fn take_up(&mut self, joined: Joined) -> Result<Answer, Failure> {
-        self.survey().await;
+    fn take_up(&mut self, joined: Joined) -> Result<Answer, Failure> {
         let introduction = Introduction {
             root_public: joined.root_public,
             certificate: joined.certificate,

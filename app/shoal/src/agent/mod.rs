@@ -41,7 +41,7 @@ use shoal_api::{Answer, Command, Failure};
 use shoal_containers::Docker;
 use shoal_dataplane::{Features, HostKernel, Options};
 use shoal_fabric::{At, Fabric, LocalHost, LocalTunnels};
-use shoal_links::{TunnelOptions, Tunnels};
+use shoal_links::{Survey, TunnelOptions, Tunnels};
 use shoal_networks::{EngineReport, Refusal, Reply, Verb};
 use shoal_plan::{Backend, Observed};
 use shoal_ports::{Clock, Counters, KernelError, Store, SystemClock};
@@ -72,6 +72,8 @@ pub(crate) enum Input {
     Stranded(Vec<shoal_containers::Stranded>),
     /// Another host let us in, or not.
     Joined(Box<Result<Joined, Failure>>, oneshot::Sender<Result<Answer, Failure>>),
+    /// Which addresses and routes the machine has.
+    Surveyed(Box<Survey>),
     /// What a probe of the path to a host found.
     Probed(HostId, probe::Path),
     /// A batch of changes was applied, but for these.

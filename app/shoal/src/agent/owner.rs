@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use shoal_api::{Answer, Failure};
 use shoal_fabric::{At, Effect, Fabric, Owed};
+use shoal_links::Survey;
 use shoal_networks::EngineRequest;
 use shoal_plan::RelayPlan;
 use shoal_ports::{Clock, Write};
@@ -159,15 +160,18 @@ impl Agent {
         let mut survey = tokio::time::interval(SURVEY_EVERY);
         let mut tunnels = tokio::time::interval(TUNNELS_EVERY);
         self.perform_quietly(first);
-        self.survey().await;
+        // Before any call is decided: a pool must not lie where the machine has a route.
+        if let Ok(survey) = shoal_links::survey().await {
+            self.surveyed(&survey);
+        }
         while self.stop.is_none() {
             let wake = self.next_wake();
             tokio::select! {
                 Some(input) = inbox.recv() => {
-                    self.take(input).await;
+                    self.take(input);
                     for _ in 0..BURST {
                         let Ok(input) = inbox.try_recv() else { break };
-                        self.take(input).await;
+                        self.take(input);
                     }
                 }
                 Some(event) = events.recv() => {
@@ -184,7 +188,7 @@ impl Agent {
                 _ = audit.tick() => self.audit(),
                 _ = tunnels.tick() => self.look_at_unsettled_tunnels(),
                 _ = survey.tick() => {
-                    self.survey().await;
+                    tokio::spawn(look_around(self.parts.inputs.clone()));
                     self.ask_for_names();
                 }
                 _ = terminate.recv() => break,
@@ -237,7 +241,7 @@ impl Agent {
         Instant::now() + deadline.map_or(wait, |deadline| wait.min(deadline))
     }
 
-    async fn take(&mut self, input: Input) {
+    fn take(&mut self, input: Input) {
         let at = self.at();
         match input {
             Input::Verb(verb, reply) => self.verb(verb, reply),
@@ -255,11 +259,12 @@ impl Agent {
             Input::Foreign(networks) => {
                 if self.foreign != networks {
                     self.foreign = networks;
-                    self.survey().await;
+                    tokio::spawn(look_around(self.parts.inputs.clone()));
                 }
             }
             Input::Stranded(stranded) => self.stranded = stranded,
-            Input::Joined(result, reply) => self.joined(*result, reply).await,
+            Input::Joined(result, reply) => self.joined(*result, reply),
+            Input::Surveyed(survey) => self.surveyed(&survey),
             Input::Probed(host, path) => {
                 let effects = self.fabric.path_mtu(host, path.mtu);
                 self.paths.insert(host, path);
@@ -316,14 +321,13 @@ impl Agent {
         }
     }
 
-    /// Reads the machine's addresses and routes.
-    pub(crate) async fn survey(&mut self) {
-        let Ok(survey) = shoal_links::survey().await else { return };
+    /// Takes note of the machine's addresses and routes.
+    fn surveyed(&mut self, survey: &Survey) {
         let at = self.at();
-        let taken = machine::taken(&survey, &self.foreign);
+        let taken = machine::taken(survey, &self.foreign);
         let mut effects = self.fabric.set_taken(taken, at);
-        let advertise = self.advertise(&survey);
-        let underlay = machine::underlay(&survey, &advertise).limited(self.parts.settings.mtu);
+        let advertise = self.advertise(survey);
+        let underlay = machine::underlay(survey, &advertise).limited(self.parts.settings.mtu);
         if !underlay.addresses.is_empty() {
             let name = self.fabric.local().name.clone();
             effects.extend(self.fabric.set_local(name, underlay.addresses, underlay.mtu, at));
@@ -375,5 +379,12 @@ impl Agent {
             "the fabric {done} network \"{name}\", but Docker on this host {docker}"
         ))
         .hint("Shoal goes on trying; `shoal network list` shows when it is done")
+    }
+}
+
+/// Reads the machine's addresses and routes, which the kernel may take its time for.
+pub(crate) async fn look_around(inputs: mpsc::Sender<Input>) {
+    if let Ok(survey) = shoal_links::survey().await {
+        let _ = inputs.send(Input::Surveyed(Box::new(survey))).await;
     }
 }

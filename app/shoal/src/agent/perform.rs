@@ -22,15 +22,12 @@ impl Agent {
         let mut awaited = Awaited::new();
         let mut effects = VecDeque::from(effects);
         while let Some(effect) = effects.pop_front() {
-            if let Effect::Project(endpoint) = &effect {
-                awaited.extend(self.project(endpoint));
-            }
-            match self.carry_out(effect) {
+            match self.carry_out(effect, &mut awaited) {
                 Ok(following) => effects.extend(following),
                 Err(reason) => {
                     for effect in self.owed.put_off(effects, self.parts.clock.now()) {
                         // Writes are kept with the one that was refused, and refused like it.
-                        let _ = self.carry_out(effect);
+                        let _ = self.carry_out(effect, &mut awaited);
                     }
                     return Err(reason);
                 }
@@ -39,8 +36,8 @@ impl Agent {
         Ok(awaited)
     }
 
-    /// Carries one effect out. Returns what follows from that.
-    fn carry_out(&mut self, effect: Effect) -> Result<Vec<Effect>, String> {
+    /// Carries one effect out, and notes what an answer must wait for. Returns what follows from it.
+    fn carry_out(&mut self, effect: Effect, awaited: &mut Awaited) -> Result<Vec<Effect>, String> {
         match effect {
             Effect::Save { writes, durable: _ } => self.save(writes)?,
             Effect::Clear(prefix) => {
@@ -50,8 +47,7 @@ impl Agent {
                 let keys = stored.into_iter().map(|(key, _)| key).chain(unsaved);
                 self.save(keys.map(|key| (key, None)).collect())?;
             }
-            // Done where its outcome is awaited.
-            Effect::Project(_) => {}
+            Effect::Project(endpoint) => awaited.extend(self.project(&endpoint)),
             Effect::ProjectSoon => self.plan_changed = true,
             Effect::Engine(request) => drop(self.parts.engine.send(request)),
             Effect::Datagram(to, bytes) => {
