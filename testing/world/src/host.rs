@@ -134,13 +134,7 @@ impl Host {
             name: format!("h{}", self.index).parse().ok()?,
             addresses: vec![self.address()],
             quic_port: 7373,
-            tunnels: LocalTunnels {
-                prefix: "shoal".into(),
-                vxlan_port: 7374,
-                relay_port: 7377,
-                making: Making { backend: Backend::Kernel, port: 7375, software: None },
-                key_lifetime: KEY_LIFETIME,
-            },
+            tunnels: usual_tunnels(),
             underlay_mtu: 1500,
             version: "0".into(),
             probe_link: Some(("shp0".parse().ok()?, "shp1".parse().ok()?)),
@@ -188,5 +182,16 @@ impl Host {
     /// The agent, if it is on and in a fabric that has not put it out.
     pub(crate) fn member(&self) -> Option<&Fabric> {
         self.agent.as_ref().filter(|agent| agent.identity().is_some() && !self.forgotten)
+    }
+}
+
+/// How tunnel devices are made where nobody has set anything else.
+pub(crate) fn usual_tunnels() -> LocalTunnels {
+    LocalTunnels {
+        prefix: "shoal".into(),
+        vxlan_port: 7374,
+        relay_port: 7377,
+        making: Making { backend: Backend::Kernel, port: 7375, software: None },
+        key_lifetime: KEY_LIFETIME,
     }
 }

@@ -5,17 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use shoal_fabric::{At, Effect, Fabric, Identity, Introduction, KeyPair, LocalHost, LocalTunnels};
+use shoal_fabric::{At, Effect, Fabric, Identity, Introduction, KeyPair, LocalHost};
 use shoal_facts::Facts;
 use shoal_networks::{NetworkRequest, PoolId, SubnetRequest};
-use shoal_plan::Backend;
 use shoal_schema::{EndpointFact, Fact, Taken};
 use shoal_trust::{Certificate, Claim, FabricRoot, HostKey};
-use shoal_tunnels::{KEY_LIFETIME, Making};
 use shoal_types::{HostId, MacAddr, Moment, NetworkId, WireGuardKey, WireGuardSecret};
 
 use super::node::{FactsKey, Lean};
 use super::{at, docker};
+use crate::host::usual_tunnels;
 
 /// What a host has written: keys and values.
 pub type Store = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -315,13 +314,7 @@ fn local(index: usize) -> LocalHost {
         name: format!("h{index}").parse().unwrap_or_else(|_| unreachable!("a letter and digits are a name")),
         addresses: vec![IpAddr::V4(Ipv4Addr::new(192, 168, high, low))],
         quic_port: 7373,
-        tunnels: LocalTunnels {
-            prefix: "shoal".into(),
-            vxlan_port: 7374,
-            relay_port: 7377,
-            making: Making { backend: Backend::Kernel, port: 7375, software: None },
-            key_lifetime: KEY_LIFETIME,
-        },
+        tunnels: usual_tunnels(),
         underlay_mtu: 1500,
         version: "0.1.0".into(),
         probe_link: None,
