@@ -49,11 +49,6 @@ impl Tunnels {
         plan
     }
 
-    /// Hosts whose agents pass packets on to a host, the preferred first: its own, then its homes.
-    pub fn relays(&self, host: HostId) -> Vec<HostId> {
-        self.via(host, &self.reachable())
-    }
-
     /// Whether the serving ends of this host and another hear each other through agents.
     pub fn is_relayed(&self, host: HostId, now: Moment) -> bool {
         let Some(status) = self.status(host, now) else { return false };
@@ -75,6 +70,7 @@ impl Tunnels {
         self.alive.contains(&host) && self.of(host).iter().any(around)
     }
 
+    /// Hosts whose agents pass packets on to a host, the preferred first: its own, then its homes.
     fn via(&self, host: HostId, reachable: &[HostId]) -> Vec<HostId> {
         let homes = homes(host, reachable).filter(|home| *home != self.me);
         std::iter::once(host).chain(homes).collect()
