@@ -54,14 +54,6 @@ counters! {
     streams_garbled,
     /// Datagrams from members that made no sense.
     datagrams_garbled,
-    /// Packets of this host's encrypted ends that were sent through agents.
-    relay_sent,
-    /// Packets that came through agents for this host's encrypted ends.
-    relay_delivered,
-    /// Packets that this host passed on between two others.
-    relay_passed_on,
-    /// Copies of relayed packets that were sent to look for a way without a relay.
-    relay_copies,
     /// Packets to be relayed that were larger than a connection takes; the path's size follows.
     relay_too_large,
     /// Packets to be relayed that found no connection to any host that could pass them on.

@@ -26,7 +26,9 @@ pub(crate) async fn run(shared: Arc<Shared>, peer: Arc<Peer>) {
             Err(why) => {
                 tracing::debug!(host = %peer.host, why, "a host cannot be reached");
                 peer.failed(why);
-                lose(&shared, &peer, 1 + peer.outbox.clear());
+                // Of relaying only the wish for a connection waits here.
+                let told = usize::from(parcel.kind != Kind::Relay);
+                lose(&shared, &peer, told + peer.outbox.clear());
                 // A connection that comes in ends the wait.
                 let _ = tokio::time::timeout(wait, peer.linked()).await;
                 wait = doubled(wait, shared.config.limits.backoff_max);

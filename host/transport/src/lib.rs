@@ -60,6 +60,7 @@ pub use counters::Counters;
 pub use event::{Event, JoinRequest, Joined, PeerStatus};
 pub use frame::{FrameKind, shown_sentence};
 pub use join::JoinError;
+pub use relay::RelayTraffic;
 pub use socket::TransportError;
 
 use crate::outbox::{Kind, Parcel};
@@ -130,6 +131,11 @@ impl Transport {
         if let Some(relay) = self.shared.relay.get() {
             relay.set_plan(plan);
         }
+    }
+
+    /// How much was relayed.
+    pub fn relay_traffic(&self) -> RelayTraffic {
+        self.shared.relay.get().map(|relay| relay.traffic()).unwrap_or_default()
     }
 
     /// The host whose agent takes the next packet to be relayed to a host: itself, a third one, or none.

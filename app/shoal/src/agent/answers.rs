@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use shoal_api::{
     AddressRange, AddressShare, Answer, ClearDevice, Docker, EncryptedEnd, Encrypter, Encryption, Endpoint,
     EndpointCounts, Endpoints, FabricInfo, Here, Host, HostState, HostTunnel, Network, NetworkCount, Notices,
-    Reach, Status, Subnet, ThisHost, Traffic, TransportInfo, TunnelInfo, Way,
+    Reach, Relayed, Status, Subnet, ThisHost, Traffic, TransportInfo, TunnelInfo, Way,
 };
 use shoal_fabric::HostSummary;
 use shoal_networks::{EndpointRecord, Naming, is_in_clear};
@@ -13,7 +13,7 @@ use shoal_plan::Backend;
 use shoal_planner::link_names;
 use shoal_ports::{Counters, LinkCounters};
 use shoal_schema::{EndpointFact, NetworkSpec};
-use shoal_transport::PeerStatus;
+use shoal_transport::{PeerStatus, RelayTraffic};
 use shoal_tunnels::{OtherEnd, Own, tunnel_address};
 use shoal_types::{HostId, HostName, NetworkId};
 
@@ -42,6 +42,7 @@ impl Agent {
             },
             fabric: info,
             transport: TransportInfo {
+                relayed: relayed(self.parts.transport.relay_traffic()),
                 listen: Some(self.parts.transport.local_addr()),
                 advertise: local.addresses.clone(),
                 peers: count(connected),
@@ -340,4 +341,9 @@ fn named(drops: &BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
 
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn relayed(traffic: RelayTraffic) -> Relayed {
+    let RelayTraffic { sent, delivered, passed_on, copied } = traffic;
+    Relayed { sent, delivered, passed_on, copied }
 }

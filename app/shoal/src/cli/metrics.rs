@@ -9,7 +9,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
-use shoal_api::{Command, Encrypter, Encryption, Endpoints, Host, HostState, Network, Reach, Status};
+use shoal_api::{
+    Command, Encrypter, Encryption, Endpoints, Host, HostState, Network, Reach, Relayed, Status,
+};
 
 use super::error::CommandError;
 use super::{Exit, Session};
@@ -63,6 +65,14 @@ fn of_this_host(registry: &mut Registry, status: &Status) {
         let labels = vec![("by", by.to_owned()), ("device", end.device.to_string())];
         set(&tunnel, &labels, yes(end.up));
         set(&age, &vec![], whole(end.key_age_s));
+    }
+    let relayed =
+        counters(registry, "relayed_packets", "Packets of tunnels that agents carried, by what was done");
+    let Relayed { sent, delivered, passed_on, copied } = status.transport.relayed;
+    for (what, count) in
+        [("sent", sent), ("delivered", delivered), ("passed_on", passed_on), ("copied", copied)]
+    {
+        add(&relayed, &vec![("what", what.to_owned())], count);
     }
     let losses = counters(registry, "losses", "What was lost since the agent started, by what");
     for (what, count) in &status.losses {

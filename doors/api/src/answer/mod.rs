@@ -15,7 +15,8 @@ pub use host::{Host, HostState, HostTunnel, Joined, Reach, Token, Way};
 pub use network::{Here, Network, Subnet};
 pub use status::{
     Check, ClearDevice, Docker, Doctor, EncryptedEnd, Encrypter, Encryption, EndpointCounts, FabricInfo,
-    NetworkCount, Notices, Setting, SettingSource, Status, ThisHost, TransportInfo, TunnelInfo, Version,
+    NetworkCount, Notices, Relayed, Setting, SettingSource, Status, ThisHost, TransportInfo, TunnelInfo,
+    Version,
 };
 
 /// The answer to a [`Command`](crate::Command). In JSON `{"answer":"hosts","value":[...]}`.

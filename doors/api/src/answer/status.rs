@@ -65,6 +65,21 @@ pub struct TransportInfo {
     pub advertise: Vec<IpAddr>,
     /// Hosts with a connection that is up.
     pub peers: u32,
+    /// Packets of encrypted tunnels that agents carried, since the start.
+    pub relayed: Relayed,
+}
+
+/// Packets of encrypted tunnels whose ends cannot meet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relayed {
+    /// Sent by this host's end.
+    pub sent: u64,
+    /// Handed to this host's end.
+    pub delivered: u64,
+    /// Passed on between two other hosts.
+    pub passed_on: u64,
+    /// Copies of those sent, to look for the direct way.
+    pub copied: u64,
 }
 
 /// How packets travel between hosts.

@@ -24,6 +24,7 @@ use bytes::Bytes;
 use shoal_plan::{RelayPlan, RelayedEnd};
 use shoal_types::{HostId, Moment};
 
+use crate::counters::Counter;
 use crate::link::Link;
 use crate::outbox::{Kind, Parcel};
 use crate::relay::copies::Copies;
@@ -50,6 +51,27 @@ const HERE: &[u8] = &[0];
 /// whole session.
 const HANDSHAKES: [u8; 2] = [1, 2];
 
+/// Packets that were carried since the start; what was lost stands in [`Counters`](crate::Counters).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RelayTraffic {
+    /// Of this host's encrypted ends, sent through agents.
+    pub sent: u64,
+    /// For this host's encrypted ends, come through agents.
+    pub delivered: u64,
+    /// Passed on between two other hosts.
+    pub passed_on: u64,
+    /// Copies of those sent, to look for a way without a relay.
+    pub copied: u64,
+}
+
+#[derive(Debug, Default)]
+struct Carried {
+    sent: Counter,
+    delivered: Counter,
+    passed_on: Counter,
+    copied: Counter,
+}
+
 /// The carrier on one host.
 #[derive(Debug)]
 pub(crate) struct Relay {
@@ -59,6 +81,7 @@ pub(crate) struct Relay {
     /// Who could not pass packets on to whom, and when.
     no_way: Mutex<BTreeMap<(HostId, HostId), Moment>>,
     paces: Mutex<BTreeMap<(HostId, u32), Pace>>,
+    carried: Carried,
 }
 
 /// The plan, and the same the other way round.
@@ -95,6 +118,7 @@ impl Relay {
             table: RwLock::default(),
             no_way: Mutex::default(),
             paces: Mutex::default(),
+            carried: Carried::default(),
         })
     }
 
@@ -104,6 +128,16 @@ impl Relay {
         let is_around = |id: &(HostId, u32)| plan.ends.get(id).is_some_and(|end| !end.via.is_empty());
         self.paces.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| is_around(id));
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Table { plan, ends, ports });
+    }
+
+    pub(crate) fn traffic(&self) -> RelayTraffic {
+        let Carried { sent, delivered, passed_on, copied } = &self.carried;
+        RelayTraffic {
+            sent: sent.get(),
+            delivered: delivered.get(),
+            passed_on: passed_on.get(),
+            copied: copied.get(),
+        }
     }
 
     fn table(&self) -> Arc<Table> {
@@ -141,7 +175,7 @@ impl Relay {
             false => Frame::Pass(ends(*host), packet),
         };
         match send(&link, &frame) {
-            true => shared.counters.relay_sent.one(),
+            true => self.carried.sent.one(),
             // Another way carries no larger ones; probes of the path find out.
             false => shared.counters.relay_too_large.one(),
         }
@@ -171,7 +205,7 @@ impl Relay {
         if is_due {
             for place in &end.direct {
                 if self.copies.send(packet, port, *place) {
-                    shared.counters.relay_copies.one();
+                    self.carried.copied.one();
                 }
             }
         }
@@ -188,9 +222,23 @@ impl Relay {
             Some(Frame::Pass(ends, packet)) if ends.host == shared.id => {
                 self.deliver(shared, Ends { host: link.host, ..ends }, packet);
             }
-            Some(Frame::Pass(ends, packet)) => pass_on(shared, link, ends, packet),
+            Some(Frame::Pass(ends, packet)) => self.pass_on(shared, link, ends, packet),
             Some(Frame::Passed(ends, packet)) => self.deliver(shared, ends, packet),
             None => shared.counters.relay_garbled.one(),
+        }
+    }
+
+    /// Passes a packet on between two other hosts, or says that there is no way.
+    fn pass_on(&self, shared: &Shared, link: &Link, ends: Ends, packet: &[u8]) {
+        let to = shared.peers.find(ends.host).and_then(|peer| peer.link());
+        let passed = Frame::Passed(Ends { host: link.host, ..ends }, packet);
+        match to {
+            Some(to) if send(&to, &passed) => self.carried.passed_on.one(),
+            Some(_) => shared.counters.relay_too_large.one(),
+            None => {
+                shared.counters.relay_without_way.one();
+                send(link, &Frame::NoWay(ends.host));
+            }
         }
     }
 
@@ -202,7 +250,7 @@ impl Relay {
             return shared.counters.relay_unknown.one();
         };
         match self.local.send(packet, end.address, *port) {
-            Ok(()) => shared.counters.relay_delivered.one(),
+            Ok(()) => self.carried.delivered.one(),
             Err(_) => shared.counters.relay_undelivered.one(),
         }
     }
@@ -230,20 +278,6 @@ impl Relay {
             }
             let mut no_way = self.no_way.lock().unwrap_or_else(PoisonError::into_inner);
             no_way.retain(|_, at| now.since(*at) < NO_WAY_FOR);
-        }
-    }
-}
-
-/// Passes a packet on between two other hosts, or says that there is no way.
-fn pass_on(shared: &Shared, link: &Link, ends: Ends, packet: &[u8]) {
-    let to = shared.peers.find(ends.host).and_then(|peer| peer.link());
-    let passed = Frame::Passed(Ends { host: link.host, ..ends }, packet);
-    match to {
-        Some(to) if send(&to, &passed) => shared.counters.relay_passed_on.one(),
-        Some(_) => shared.counters.relay_too_large.one(),
-        None => {
-            shared.counters.relay_without_way.one();
-            send(link, &Frame::NoWay(ends.host));
         }
     }
 }

@@ -87,7 +87,7 @@ async fn a_third_member_passes_on_and_one_without_a_way_is_left_out() {
     b.learn(&a, &[&home.node], &[]);
     a.says_until_heard(&b, b"\x04sealed").await;
     assert_eq!(a.node.transport.relayed_by(b.node.id()), Some(home.node.id()));
-    assert!(home.node.transport.counters().relay_passed_on > 0);
+    assert!(home.node.transport.relay_traffic().passed_on > 0);
     assert!(lonely.node.transport.counters().relay_without_way > 0);
 
     // The relay goes: nothing arrives, and what is lost is counted.
@@ -115,7 +115,7 @@ async fn only_this_hosts_ends_are_served_and_only_known_ones_are_heard() {
         b.node.transport.counters().relay_unknown > 0
     })
     .await;
-    assert_eq!(b.node.transport.counters().relay_delivered, 0);
+    assert_eq!(b.node.transport.relay_traffic().delivered, 0);
 }
 
 #[tokio::test]

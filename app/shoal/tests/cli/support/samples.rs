@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use shoal_api::{
     AddressRange, AddressShare, Check, ClearDevice, Docker, Doctor, EncryptedEnd, Encrypter, Encryption,
     Endpoint, EndpointCounts, Endpoints, FabricInfo, Here, Host, HostState, HostTunnel, Joined, Network,
-    NetworkCount, Reach, Setting, SettingSource, Status, Subnet, ThisHost, Token, Traffic, TransportInfo,
-    TunnelInfo, Way,
+    NetworkCount, Reach, Relayed, Setting, SettingSource, Status, Subnet, ThisHost, Token, Traffic,
+    TransportInfo, TunnelInfo, Way,
 };
 use shoal_types::{FabricId, HostId, NetworkId, WallTime};
 
@@ -232,6 +232,7 @@ pub(crate) fn status() -> Status {
             listen: Some("0.0.0.0:7373".parse().unwrap()),
             advertise: vec!["10.0.0.1".parse().unwrap()],
             peers: 2,
+            relayed: Relayed { sent: 12, delivered: 11, passed_on: 5, copied: 3 },
         },
         tunnel: TunnelInfo {
             encrypted: Some(EncryptedEnd {
@@ -272,7 +273,12 @@ pub(crate) fn status_alone() -> Status {
             uptime_s: 11_525,
         },
         fabric: None,
-        transport: TransportInfo { listen: None, advertise: Vec::new(), peers: 0 },
+        transport: TransportInfo {
+            listen: None,
+            advertise: Vec::new(),
+            peers: 0,
+            relayed: Relayed::default(),
+        },
         tunnel: TunnelInfo { encrypted: None, key_changing: false, clear: None, clear_networks: Vec::new() },
         docker: Docker {
             socket: "/run/docker.sock".into(),
