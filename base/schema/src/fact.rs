@@ -21,7 +21,7 @@ pub enum Fact {
     Gift(GiftFact),
     /// Whether and by whom the author's machine uses a network.
     Use(UseFact),
-    /// A join token that the author made.
+    /// A join token that the author made or revoked.
     Token(TokenFact),
     /// One of the author's ends of encrypted tunnels.
     Tunnel(TunnelFact),
@@ -182,6 +182,8 @@ pub struct TokenFact {
     pub verifier: [u8; 32],
     /// When it ends.
     pub expires: WallTime,
+    /// It ended before. What one host revokes is revoked, whatever others say of it.
+    pub revoked: bool,
 }
 
 /// An end of encrypted tunnels: a key of the author's, and where packets for it go. Its address in the tunnel follows

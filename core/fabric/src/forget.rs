@@ -14,7 +14,7 @@ use crate::{At, Effect, Fabric};
 
 impl Fabric {
     /// Puts a host out for good. What it wrote that belongs to all (networks, gifts) is taken over by this host, with
-    /// its stamps and epochs, so that nothing else changes by it.
+    /// its stamps and epochs, so that nothing else changes by it. Open join tokens end: the host knew them.
     ///
     /// # Errors
     /// A sentence, if no host or several go by that name, or it is this one.
@@ -39,6 +39,7 @@ impl Fabric {
             );
         }
         let mut inherited = self.inheritance(host);
+        inherited.extend(self.tokens_to_revoke(at.wall));
         inherited.push(Fact::Forgotten(ForgottenFact { host, name: known_as, at: at.wall }));
         Ok((host, self.publish_facts(&inherited, at)))
     }

@@ -7,6 +7,7 @@ use shoal_schema::{Fact, FactKey, ForgottenFact};
 use shoal_trust::{Certificate, TrustView};
 use shoal_types::{HostId, WallTime};
 
+use crate::tokens::unrevoked;
 use crate::{At, Effect, Fabric};
 
 /// Decides whether an author's facts are taken: it must show a certificate that this host would accept from a peer.
@@ -40,6 +41,7 @@ impl Judge for FactsJudge<'_> {
 #[derive(Debug, Default)]
 pub(crate) struct Acquaintances {
     trust_changed: bool,
+    tokens_changed: bool,
     new: Vec<HostId>,
 }
 
@@ -63,9 +65,8 @@ impl Fabric {
                 batch.new.extend(((new || changed) && author != self.me).then_some(author));
                 Vec::new()
             }
-            Fact::Token(token) => {
-                member.trust.tokens.insert(token.verifier, token.expires);
-                batch.trust_changed = true;
+            Fact::Token(_) => {
+                batch.tokens_changed = true;
                 Vec::new()
             }
             Fact::Forgotten(forgotten) => self.expel(forgotten, at),
@@ -85,10 +86,7 @@ impl Fabric {
         let Some(member) = &mut self.member else { return };
         match fact {
             Fact::Host(_) => drop(member.hosts.remove(&author)),
-            Fact::Token(token) => {
-                member.trust.tokens.remove(&token.verifier);
-                batch.trust_changed = true;
-            }
+            Fact::Token(_) => batch.tokens_changed = true,
             _ => {}
         }
     }
@@ -97,8 +95,13 @@ impl Fabric {
     /// them.
     pub(crate) fn meet_new(&mut self, batch: Acquaintances, at: At) -> Vec<Effect> {
         let Some(member) = &mut self.member else { return Vec::new() };
+        if batch.tokens_changed {
+            member.trust.tokens = unrevoked(&member.facts);
+        }
         let mut effects = Vec::new();
-        effects.extend(batch.trust_changed.then(|| Effect::Trust(member.trust.clone())));
+        effects.extend(
+            (batch.trust_changed || batch.tokens_changed).then(|| Effect::Trust(member.trust.clone())),
+        );
         if !batch.new.is_empty() {
             let calls = member.membership.announce(batch.new, at.now);
             effects.extend(self.carry_membership(calls, at));
@@ -130,6 +133,7 @@ impl Fabric {
         effects.extend(self.carry_membership(out, at));
         effects.extend(self.drop_facts(host, at));
         effects.extend(self.adopt(left, at));
+        effects.extend(self.revoke_own_tokens(at));
         effects.extend(self.meet(at));
         effects
     }
@@ -150,15 +154,13 @@ impl Fabric {
                     }
                     hosts.insert(author, host);
                 }
-                Ok(Fact::Token(token)) => {
-                    trust.tokens.insert(token.verifier, token.expires);
-                }
                 Ok(Fact::Forgotten(forgotten)) => {
                     trust.forgotten.insert(forgotten.host);
                 }
                 _ => {}
             }
         }
+        trust.tokens = unrevoked(facts);
         hosts.retain(|host, _| !trust.forgotten.contains(host));
         let forgotten = trust.forgotten.clone();
         (trust, hosts, forgotten)

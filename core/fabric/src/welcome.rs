@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use prost::Message as _;
 use shoal_facts::{Facts, Signer};
 use shoal_membership::Membership;
-use shoal_schema::{Fact, FactKey, HostFact, SecretFact, Taken, TakenFact, TokenFact};
-use shoal_trust::{Certificate, Claim, FabricRoot, HostKey, Token, TrustView};
+use shoal_schema::{Fact, HostFact, SecretFact, Taken, TakenFact};
+use shoal_trust::{Certificate, Claim, FabricRoot, HostKey, TrustView};
 use shoal_types::{HostId, HostName, Moment, WireGuardSecret};
 
 use crate::carry::saves_first;
@@ -170,32 +169,6 @@ impl Fabric {
         }
         let facts = member.facts.snapshot_for(joiner);
         Ok(Welcome { facts }.encode_to_vec())
-    }
-
-    /// Makes a join token known to the fabric.
-    ///
-    /// # Errors
-    /// A sentence, if this host belongs to no fabric.
-    pub fn token(&mut self, secret: [u8; 20], ttl: Duration, at: At) -> Result<(Token, Vec<Effect>), String> {
-        let Some(member) = &self.member else {
-            return Err("this host belongs to no fabric yet: run `shoal init` first".into());
-        };
-        let token = Token::new(member.identity.fabric, secret, at.wall + ttl);
-        let fact = Fact::Token(TokenFact { verifier: token.verifier(), expires: token.expires() });
-        let mut effects = self.drop_old_tokens(at);
-        effects.extend(self.publish_facts(&[fact], at));
-        Ok((token, saves_first(effects)))
-    }
-
-    /// Tokens that ended a day ago need no explanation any more.
-    fn drop_old_tokens(&mut self, at: At) -> Vec<Effect> {
-        const EXPLAINED_FOR: Duration = Duration::from_secs(86_400);
-        let old = self.own_facts(b"token").into_iter().filter_map(|fact| match fact {
-            Fact::Token(token) if at.wall.since(token.expires) > EXPLAINED_FOR => Some(token.verifier),
-            _ => None,
-        });
-        let keys: Vec<_> = old.map(|verifier| (FactKey::token(&verifier).into_bytes(), None)).collect();
-        self.publish(keys, at)
     }
 
     /// Leaves the fabric: takes back everything this host said, and forgets everything it was told.

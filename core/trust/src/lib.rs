@@ -18,7 +18,7 @@ mod words;
 
 pub use certificate::{Certificate, CertificateError, Claim, Issuer};
 pub use key::{FabricRoot, HostKey, fabric_id_of, host_id_of, verify};
-pub use token::{Role, Token, TokenError, Verifier, check_proof, proof};
+pub use token::{Role, Token, TokenError, Verifier, check_proof, proof, token_name};
 pub use view::{Cause, Distrust, TokenRefusal, TrustView};
 pub use wireguard::{preshared, wireguard_public};
 pub use words::span;

@@ -32,6 +32,12 @@ const TEXT_LEN: usize = BYTES_LEN * 8 / 5;
 /// What members know of a token: enough to check a proof and to give one, so a secret among members.
 pub type Verifier = [u8; 32];
 
+/// What people call a token by once its text is gone: 8 hexadecimal digits, from which nothing follows.
+pub fn token_name(verifier: &Verifier) -> String {
+    let hash = digest(&SHA256, &[b"shoal token name\n".as_slice(), verifier].concat());
+    shoal_types::hex(&hash.as_ref()[..4])
+}
+
 /// A right to join a fabric, until it expires. Whoever holds it can join.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
@@ -115,6 +121,11 @@ impl Token {
         context.update(b"shoal token verifier\n");
         context.update(self.fabric.bytes());
         fixed(context.sign().as_ref())
+    }
+
+    /// See [`token_name`].
+    pub fn name(&self) -> String {
+        token_name(&self.verifier())
     }
 
     /// The text to hand over: one line, 79 characters. It is a secret, hence not `Display`.

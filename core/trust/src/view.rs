@@ -23,8 +23,8 @@ pub struct TrustView {
     pub members: BTreeMap<HostId, [u8; 32]>,
     /// Hosts that are out for good; outranks `members`.
     pub forgotten: BTreeSet<HostId>,
-    /// Join tokens by what members know of them, with their end. Ended ones may stay in it for a while: then the
-    /// answer to a late joiner says how late it is.
+    /// Join tokens by what members know of them, with their end; those that were revoked are not among them. Ended
+    /// ones may stay in it for a while: then the answer to a late joiner says how late it is.
     pub tokens: BTreeMap<Verifier, WallTime>,
 }
 

@@ -25,6 +25,13 @@ pub enum Command {
         /// Seconds until it ends, at least 1.
         ttl_s: u64,
     },
+    /// The join tokens that are open. Answer: [`Answer::Tokens`](crate::Answer::Tokens).
+    TokenList,
+    /// End open join tokens at once, on every host. Answer: [`Answer::Revoked`](crate::Answer::Revoked).
+    TokenRevoke {
+        /// A token's name, as the list has it, or its text; `None`: every open one.
+        token: Option<String>,
+    },
     /// Join a fabric. Answers [`Answer::Joined`](crate::Answer::Joined) once this host has its certificate and the
     /// fabric's facts; whether every host answers is then seen in [`Command::Hosts`].
     Join(Join),
@@ -124,6 +131,8 @@ impl Command {
         match self {
             Self::Init { .. } => "init",
             Self::Token { .. } => "token",
+            Self::TokenList => "token_list",
+            Self::TokenRevoke { .. } => "token_revoke",
             Self::Join(_) => "join",
             Self::Leave => "leave",
             Self::Forget { .. } => "forget",

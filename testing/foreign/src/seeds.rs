@@ -118,7 +118,8 @@ fn every_fact() -> Vec<(&'static str, Fact)> {
                 endpoint: ([198, 51, 100, 7], 40_000).into(),
             }),
         ),
-        ("token", Fact::Token(TokenFact { verifier: [4; 32], expires: later() })),
+        ("token", Fact::Token(TokenFact { verifier: [4; 32], expires: later(), revoked: false })),
+        ("token-revoked", Fact::Token(TokenFact { verifier: [4; 32], expires: later(), revoked: true })),
         (
             "tunnel",
             Fact::Tunnel(TunnelFact {

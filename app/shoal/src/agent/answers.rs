@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use shoal_api::{
     AddressRange, AddressShare, Answer, ClearDevice, Docker, EncryptedEnd, Encrypter, Encryption, Endpoint,
     EndpointCounts, Endpoints, FabricInfo, Here, Host, HostState, HostTunnel, Network, NetworkCount, Notices,
-    Reach, Relayed, Status, Subnet, ThisHost, Traffic, TransportInfo, TunnelInfo, Way,
+    OpenToken, Reach, Relayed, Status, Subnet, ThisHost, Traffic, TransportInfo, TunnelInfo, Way,
 };
 use shoal_fabric::HostSummary;
 use shoal_networks::{EndpointRecord, Naming, is_in_clear};
@@ -192,6 +192,17 @@ impl Agent {
             clear: self.fabric.clear_device().map(clear_device),
             clear_networks: in_clear.map(|(_, spec)| spec.name.clone()).collect(),
         }
+    }
+
+    pub(crate) fn open_tokens(&self) -> Vec<OpenToken> {
+        let wall = self.parts.clock.wall();
+        let open = self.fabric.open_tokens(wall).into_iter().map(|token| OpenToken {
+            name: token.name,
+            made_by: self.fabric.networks().host_name(token.made_by),
+            expires_at: token.expires,
+            expires_in_s: token.expires.since(wall).as_secs(),
+        });
+        open.collect()
     }
 
     pub(crate) fn network_list(&self) -> Vec<Network> {

@@ -81,6 +81,8 @@ impl Agent {
             Command::Status | Command::Endpoints | Command::Doctor => return self.look_for(command, reply),
             Command::Init { name } => self.init(name),
             Command::Token { ttl_s } => self.token(ttl_s),
+            Command::TokenList => Ok(self.open_tokens().into()),
+            Command::TokenRevoke { token } => self.revoke_tokens(token.as_deref()),
             Command::Leave => self.leave(),
             Command::Forget { host } => self.forget(&host),
             Command::RotateKey => self.rotate_key(),
@@ -142,8 +144,14 @@ impl Agent {
         self.perform(effects).map_err(Failure::internal)?;
         let local = self.fabric.local();
         let (addresses, quic_port) = (local.addresses.clone(), local.quic_port);
-        Ok(shoal_api::Token { token: token.reveal(), expires_at: token.expires(), addresses, quic_port }
-            .into())
+        let (name, expires_at) = (token.name(), token.expires());
+        Ok(shoal_api::Token { token: token.reveal(), name, expires_at, addresses, quic_port }.into())
+    }
+
+    fn revoke_tokens(&mut self, which: Option<&str>) -> Result<Answer, Failure> {
+        let (names, effects) = self.fabric.revoke_tokens(which, self.at()).map_err(Failure::conflict)?;
+        self.perform(effects).map_err(Failure::internal)?;
+        Ok(names.into())
     }
 
     fn leave(&mut self) -> Result<Answer, Failure> {
@@ -162,9 +170,12 @@ impl Agent {
     }
 
     fn forget(&mut self, host: &str) -> Result<Answer, Failure> {
+        let ended = self.fabric.open_tokens(self.parts.clock.wall()).len();
         let (_, effects) = self.fabric.forget(host, self.at()).map_err(Failure::conflict)?;
         self.perform(effects).map_err(Failure::internal)?;
-        Ok(Notices::default().into())
+        let told = "Join tokens that were open have ended, since that host knew them: `shoal token` makes a new one.";
+        let notices = (ended > 0).then(|| told.to_owned()).into_iter().collect();
+        Ok(Notices { notices }.into())
     }
 
     fn network_create(&mut self, request: NetworkCreate, reply: Reply) {

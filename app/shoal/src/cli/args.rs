@@ -49,7 +49,7 @@ pub(crate) enum Typed {
     Wireguard(Wireguard),
     /// Start a fabric of which this host is the first
     Init(Init),
-    /// Print a token with which another host may join, alone on the last line
+    /// Print a token with which another host may join, alone on the last line; list and revoke open ones
     Token(Token),
     /// Join the fabric of another host
     Join(Join),
@@ -116,10 +116,29 @@ pub(crate) struct Init {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Token {
+    #[command(subcommand)]
+    pub(crate) command: Option<TokenCommand>,
     /// How long it is valid: a number with s, m, h or d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = shoal_config::parse_span)]
     pub(crate) ttl: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// List the tokens with which hosts may join now, from whichever host they are
+    #[command(visible_alias = "ls")]
+    List(List),
+    /// End open tokens at once, on every host
+    Revoke {
+        /// Their names, as the list has them, or the tokens themselves
+        #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "TOKEN")]
+        tokens: Vec<String>,
+        /// Every open token
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

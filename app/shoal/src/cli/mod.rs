@@ -84,7 +84,7 @@ async fn ask(typed: Typed, global: &Global, output: &Output) -> Result<Exit, Com
     let mut session = Session::new(global, output)?;
     match typed {
         Typed::Init(args) => init::run(args, &mut session).await,
-        Typed::Token(args) => token::run(&args, &mut session).await,
+        Typed::Token(args) => token::run(args, &mut session).await,
         Typed::Join(args) => join::run(args, &mut session).await,
         Typed::Leave => leave::run(&mut session).await,
         Typed::Forget { host } => forget::run(host, &mut session).await,

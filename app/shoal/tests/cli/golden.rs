@@ -87,10 +87,25 @@ fn membership() {
 }
 
 #[test]
+fn tokens() {
+    let lines = [
+        "token list",
+        "token ls -o json",
+        "token revoke 5eed5eed",
+        "token revoke --all",
+        "token revoke",
+        "token revoke --all 5eed5eed",
+        "token --ttl 1h list",
+    ];
+    golden("tokens", Mood::Fabric, &lines);
+}
+
+#[test]
 fn a_host_without_a_fabric() {
     let lines = [
         "status",
         "hosts",
+        "token list",
         "network list",
         "endpoints",
         "addresses",
@@ -110,7 +125,14 @@ fn an_agent_that_refuses() {
 
 #[test]
 fn help() {
-    let lines = ["--help", "network create --help", "agent --help", "token --help", "help network"];
+    let lines = [
+        "--help",
+        "network create --help",
+        "agent --help",
+        "token --help",
+        "token revoke --help",
+        "help network",
+    ];
     golden("help", Mood::Fabric, &lines);
 }
 

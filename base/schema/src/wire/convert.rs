@@ -158,13 +158,14 @@ impl message::Use {
 
 impl From<&TokenFact> for message::Token {
     fn from(fact: &TokenFact) -> Self {
-        Self { expires: fact.expires.as_millis() }
+        Self { expires: fact.expires.as_millis(), revoked: fact.revoked }
     }
 }
 
 impl message::Token {
     pub(super) fn fact(self, verifier: [u8; 32]) -> Checked<TokenFact> {
-        Ok(TokenFact { verifier, expires: WallTime::from_millis(self.expires) })
+        let expires = WallTime::from_millis(self.expires);
+        Ok(TokenFact { verifier, expires, revoked: self.revoked })
     }
 }
 

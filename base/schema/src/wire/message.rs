@@ -157,6 +157,8 @@ pub(super) struct Use {
 pub(super) struct Token {
     #[prost(uint64, tag = "1")]
     pub(super) expires: u64,
+    #[prost(bool, tag = "2")]
+    pub(super) revoked: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -129,8 +129,8 @@ fn gift_fact() -> impl Strategy<Value = Fact> {
 fn fact() -> impl Strategy<Value = Fact> {
     let uses = (network_id(), any::<bool>(), vec(".{0,30}", 0..10))
         .prop_map(|(network, off, containers)| Fact::Use(UseFact { network, off, containers }));
-    let token = (any::<[u8; 32]>(), wall())
-        .prop_map(|(verifier, expires)| Fact::Token(TokenFact { verifier, expires }));
+    let token = (any::<[u8; 32]>(), wall(), any::<bool>())
+        .prop_map(|(verifier, expires, revoked)| Fact::Token(TokenFact { verifier, expires, revoked }));
     let sighting = (host_id(), any::<u32>(), 1_u8..224, any::<[u8; 3]>(), 1..=u16::MAX)
         .prop_filter("no loopback", |(_, _, first, ..)| *first != 127)
         .prop_map(|(host, generation, first, [b, c, d], port)| {

@@ -7,6 +7,7 @@
 )]
 
 mod collecting;
+mod tokens;
 mod world;
 
 use std::net::IpAddr;

@@ -31,6 +31,8 @@ pub struct Joined {
 pub struct Token {
     /// The text to hand to `shoal join`. A secret until it ends.
     pub token: String,
+    /// What to call it by afterwards, 8 hexadecimal digits. No secret.
+    pub name: String,
     /// When it ends, milliseconds since 1970.
     #[serde(rename = "expires_at_ms")]
     pub expires_at: WallTime,
@@ -38,6 +40,20 @@ pub struct Token {
     pub addresses: Vec<IpAddr>,
     /// UDP port of QUIC.
     pub quic_port: u16,
+}
+
+/// A join token that has not ended and was not revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenToken {
+    /// What it is called by.
+    pub name: String,
+    /// Name of the host that made it.
+    pub made_by: String,
+    /// When it ends, milliseconds since 1970.
+    #[serde(rename = "expires_at_ms")]
+    pub expires_at: WallTime,
+    /// Seconds until then, by this host's clock.
+    pub expires_in_s: u64,
 }
 
 /// A host of the fabric, as this one sees it.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::Failure;
 
 pub use endpoint::{AddressRange, AddressShare, Endpoint, Endpoints, Traffic};
-pub use host::{Host, HostState, HostTunnel, Joined, Reach, Token, Way};
+pub use host::{Host, HostState, HostTunnel, Joined, OpenToken, Reach, Token, Way};
 pub use network::{Here, Network, Subnet};
 pub use status::{
     Check, ClearDevice, Docker, Doctor, EncryptedEnd, Encrypter, Encryption, EndpointCounts, FabricInfo,
@@ -27,6 +27,10 @@ pub enum Answer {
     Joined(Joined),
     /// A token was made.
     Token(Token),
+    /// The open tokens, by their end.
+    Tokens(Vec<OpenToken>),
+    /// The names of the tokens that were revoked.
+    Revoked(Vec<String>),
     /// It was done.
     Done(Notices),
     /// The host at a glance.
@@ -78,6 +82,8 @@ macro_rules! payloads {
 payloads! {
     Joined(Joined) as |p| p, |p| p;
     Token(Token) as |p| p, |p| p;
+    Tokens(Vec<OpenToken>) as |p| p, |p| p;
+    Revoked(Vec<String>) as |p| p, |p| p;
     Done(Notices) as |p| p, |p| p;
     Status(Status) as Box::new, |boxed: Box<_>| *boxed;
     Hosts(Vec<Host>) as |p| p, |p| p;
@@ -95,6 +101,8 @@ impl Answer {
         match self {
             Self::Joined(_) => "Joined",
             Self::Token(_) => "Token",
+            Self::Tokens(_) => "Tokens",
+            Self::Revoked(_) => "Revoked",
             Self::Done(_) => "Done",
             Self::Status(_) => "Status",
             Self::Hosts(_) => "Hosts",

@@ -47,6 +47,11 @@ impl Scripted {
             Command::Init { .. } => samples::joined(1).into(),
             Command::Join(_) => samples::joined(4).into(),
             Command::Token { .. } => samples::token().into(),
+            Command::TokenList => samples::open_tokens().into(),
+            Command::TokenRevoke { token: Some(_) } => Answer::Revoked(vec!["5eed5eed".to_owned()]),
+            Command::TokenRevoke { token: None } => {
+                Answer::Revoked(samples::open_tokens().into_iter().map(|token| token.name).collect())
+            }
             Command::Leave => Notices { notices: vec!["Network shop stays in Docker.".to_owned()] }.into(),
             Command::Forget { .. } | Command::NetworkDelete { .. } | Command::RotateKey => {
                 Notices::default().into()
@@ -69,6 +74,7 @@ fn alone(command: &Command) -> Result<Answer, Failure> {
         Command::Status => samples::status_alone().into(),
         Command::Hosts => Answer::Hosts(Vec::new()),
         Command::NetworkList => Answer::Networks(Vec::new()),
+        Command::TokenList => Answer::Tokens(Vec::new()),
         Command::Endpoints => Endpoints::default().into(),
         Command::Addresses => Answer::Addresses(Vec::new()),
         Command::Doctor => samples::doctor(true).into(),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use shoal_api::{
     AddressRange, AddressShare, Check, ClearDevice, Docker, Doctor, EncryptedEnd, Encrypter, Encryption,
     Endpoint, EndpointCounts, Endpoints, FabricInfo, Here, Host, HostState, HostTunnel, Joined, Network,
-    NetworkCount, Reach, Relayed, Setting, SettingSource, Status, Subnet, ThisHost, Token, Traffic,
-    TransportInfo, TunnelInfo, Way,
+    NetworkCount, OpenToken, Reach, Relayed, Setting, SettingSource, Status, Subnet, ThisHost, Token,
+    Traffic, TransportInfo, TunnelInfo, Way,
 };
 use shoal_types::{FabricId, HostId, NetworkId, WallTime};
 
@@ -28,10 +28,21 @@ pub(crate) fn joined(hosts: u32) -> Joined {
 pub(crate) fn token() -> Token {
     Token {
         token: "shoal1-c2VjcmV0".to_owned(),
+        name: "5eed5eed".to_owned(),
         expires_at: WallTime::from_millis(1_790_000_000_000),
         addresses: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
         quic_port: 7373,
     }
+}
+
+pub(crate) fn open_tokens() -> Vec<OpenToken> {
+    let token = |name: &str, made_by: &str, expires_in_s| OpenToken {
+        name: name.to_owned(),
+        made_by: made_by.to_owned(),
+        expires_at: WallTime::from_millis(1_790_000_000_000),
+        expires_in_s,
+    };
+    vec![token("5eed5eed", "host-1", 1_790), token("0badcafe", "host-2", 86_400)]
 }
 
 /// This host, and one for each state; `settled`: every port has answered or failed to.
