@@ -1,18 +1,18 @@
-//! The kernel, on two threads of its own: its calls block.
+//! The kernel, on three threads of its own: its calls block.
 //!
 //! ```text
-//!   one container's link and addresses ──> quick ──┐
-//!                                                  ├── one kernel
-//!   plans, tunnels, audits, counters ────> slow ───┘
+//!   one container's link and addresses ──> quick ────┐
+//!   one container's link goes ───────────> removal ──┼── one kernel
+//!   plans, tunnels, audits, counters ────> slow ─────┘
 //! ```
 //!
-//! While a process that encrypts does not answer, the slow thread waits for seconds; dockerd, which waits for a
-//! container's link, does not. Each thread takes its work in order. Between the two the newest word about a link or
-//! an address wins: a batch has a number, given where it was decided, and skips what a batch of a higher number has
-//! changed already.
+//! While a process that encrypts does not answer, the slow thread waits for seconds, and the kernel takes some 20 ms to
+//! remove a link; dockerd, which waits for a container's link, waits for neither. Each thread takes its work in order.
+//! Between them the newest word about a link or an address wins: a batch has a number, given where it was decided, and
+//! skips what a batch of a higher number has changed already.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 
 use shoal_plan::{Change, EndpointKey, Observed};
 use shoal_ports::{Counters, Kernel, KernelError};
@@ -38,6 +38,8 @@ pub(crate) struct Batch {
 pub(crate) enum Lane {
     /// Changes to links and addresses only: a container that waits.
     Quick,
+    /// Removals of links, for which nobody waits.
+    Removal,
     /// Everything else.
     Slow,
 }
@@ -48,11 +50,12 @@ enum Work {
     Counters(oneshot::Sender<Result<Counters, KernelError>>),
 }
 
-/// A handle to both threads. Work is queued by the call itself, in the order of calls; what it returns need not be
+/// A handle to the threads. Work is queued by the call itself, in the order of calls; what it returns need not be
 /// waited for. The threads end with the last clone.
 #[derive(Clone)]
 pub(crate) struct KernelThreads {
     quick: mpsc::Sender<Work>,
+    removal: mpsc::Sender<Work>,
     slow: mpsc::Sender<Work>,
 }
 
@@ -62,30 +65,40 @@ impl KernelThreads {
     pub(crate) fn start<K: Kernel + 'static>(
         open: impl FnOnce() -> Result<K, KernelError> + Send + 'static,
     ) -> Result<(Self, oneshot::Receiver<Result<(), KernelError>>), KernelError> {
-        let ((quick, quick_inbox), (slow, slow_inbox)) = (mpsc::channel(), mpsc::channel());
+        let (slow, slow_inbox) = mpsc::channel();
         let (opened, outcome) = oneshot::channel();
         let shared = Arc::new(OnceLock::new());
-        let (to_open, when_open) = mpsc::channel();
-        let kernel = Arc::clone(&shared);
+        let once_open = |name, barrier: mpsc::Receiver<()>| {
+            let (work, inbox) = mpsc::channel();
+            let shared = Arc::clone(&shared);
+            spawn(name, move || {
+                // Nothing is ever sent: it hears that the other end is dropped.
+                let _ = barrier.recv();
+                serve(&shared, &inbox);
+            })?;
+            Ok(work)
+        };
+        let ((until_open, barrier), (until_open_too, barrier_too)) = (mpsc::channel(), mpsc::channel());
+        let quick = once_open("kernel-quick", barrier)?;
+        let removal = once_open("kernel-removal", barrier_too)?;
         spawn("kernel-slow", move || {
-            let result = open().map(|kernel| drop(shared.set(Shared { kernel, newest: Mutex::default() })));
+            let result = open().map(|kernel| drop(shared.set(Shared::new(kernel))));
             let _ = opened.send(result);
-            drop::<mpsc::Sender<()>>(to_open);
+            drop::<[mpsc::Sender<()>; 2]>([until_open, until_open_too]);
             serve(&shared, &slow_inbox);
         })?;
-        spawn("kernel-quick", move || {
-            // Nothing is ever sent: it hears that the other end is dropped.
-            let _ = when_open.recv();
-            serve(&kernel, &quick_inbox);
-        })?;
-        Ok((Self { quick, slow }, outcome))
+        Ok((Self { quick, removal, slow }, outcome))
     }
 
     /// Applies a batch. Returns what was refused.
     pub(crate) fn apply(&self, lane: Lane, batch: Batch) -> impl Future<Output = Refused> + use<> {
         let copy = batch.changes.clone();
         let (reply, answer) = oneshot::channel();
-        let thread = if lane == Lane::Quick { &self.quick } else { &self.slow };
+        let thread = match lane {
+            Lane::Quick => &self.quick,
+            Lane::Removal => &self.removal,
+            Lane::Slow => &self.slow,
+        };
         // A thread that is gone drops the reply, which the answer tells.
         let _ = thread.send(Work::Apply(batch, reply));
         async move { answer.await.unwrap_or_else(|_| copy.into_iter().map(|it| (it, gone())).collect()) }
@@ -114,11 +127,21 @@ impl KernelThreads {
 /// What the threads share.
 struct Shared<K> {
     kernel: K,
-    /// The number of the newest batch that has changed a link or an address. Held while one such change is made.
-    newest: Mutex<BTreeMap<Object, u64>>,
+    turns: Mutex<Turns>,
+    /// A change to a link or an address was made.
+    made: Condvar,
 }
 
-/// What both threads may change.
+/// Whose turn it is with each link and address.
+#[derive(Default)]
+struct Turns {
+    /// The number of the newest batch that has changed it, or does.
+    newest: BTreeMap<Object, u64>,
+    /// Those that a thread is changing.
+    changing: BTreeSet<Object>,
+}
+
+/// What more than one thread may change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Object {
     Link(LinkName),
@@ -136,31 +159,43 @@ impl Object {
 }
 
 impl<K: Kernel> Shared<K> {
+    fn new(kernel: K) -> Self {
+        Self { kernel, turns: Mutex::default(), made: Condvar::new() }
+    }
+
     fn apply(&self, batch: &Batch) -> Refused {
-        self.lock().retain(|_, number| *number >= batch.all_done_below);
+        self.lock().newest.retain(|_, number| *number >= batch.all_done_below);
         let mut refused = Refused::new();
         // Changes to tunnels and peers go together, as they come: tunnels are looked up once for all of them.
         for together in batch.changes.chunk_by(|a, b| Object::of(a).is_none() && Object::of(b).is_none()) {
             match together.first().and_then(Object::of) {
-                Some(object) => refused.extend(self.apply_in_turn(batch.number, object, together)),
+                Some(object) => refused.extend(self.apply_in_turn(batch.number, &object, together)),
                 None => refused.extend(self.kernel.apply(together)),
             }
         }
         refused
     }
 
-    /// Makes a change to a link or an address, unless a newer batch has.
-    fn apply_in_turn(&self, number: u64, object: Object, change: &[Change]) -> Refused {
-        let mut newest = self.lock();
-        if newest.get(&object).is_some_and(|newer| *newer > number) {
+    /// Makes a change to a link or an address, once no other thread is changing it and unless a newer batch has.
+    fn apply_in_turn(&self, number: u64, object: &Object, change: &[Change]) -> Refused {
+        let mut turns = self.lock();
+        while turns.changing.contains(object) {
+            turns = self.made.wait(turns).unwrap_or_else(PoisonError::into_inner);
+        }
+        if turns.newest.get(object).is_some_and(|newer| *newer > number) {
             return Refused::new();
         }
-        newest.insert(object, number);
-        self.kernel.apply(change)
+        turns.newest.insert(object.clone(), number);
+        turns.changing.insert(object.clone());
+        drop(turns);
+        let refused = self.kernel.apply(change);
+        self.lock().changing.remove(object);
+        self.made.notify_all();
+        refused
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Object, u64>> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

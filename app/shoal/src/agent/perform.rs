@@ -140,7 +140,9 @@ impl Agent {
     fn project(&mut self, endpoint: &EndpointId) -> Awaited {
         let wanted = projection::wanted(&self.view());
         let changes = self.kernel.changes_for(&wanted, endpoint);
-        self.send(Lane::Quick, changes);
+        let (removals, others) = changes.into_iter().partition(|it| matches!(it, Change::RemoveLink(_)));
+        self.send(Lane::Quick, others);
+        self.send(Lane::Removal, removals);
         self.kernel.awaited_for(endpoint)
     }
 

@@ -145,8 +145,7 @@ impl Projection {
     }
 
     /// The batches under way that an answer about an endpoint must wait for: those that make what it needs. That
-    /// something goes is not waited for (the kernel takes its time with links); what comes next stands behind it in
-    /// the same lane.
+    /// something goes is not waited for: the kernel takes its time with links.
     pub(crate) fn awaited_for(&self, endpoint: &EndpointId) -> BTreeSet<u64> {
         let (link, _) = link_names(endpoint);
         let makes = |change: &Change| !matches!(change, Change::RemoveLink(_)) && concerns(change, &link);

@@ -6,16 +6,20 @@ use tokio::time::timeout;
 
 use super::*;
 
-/// Keeps what it was told, and takes its time with tunnels.
+/// Keeps what it was told, and takes its time with tunnels and removals.
 struct Slow {
     done: Arc<Mutex<Vec<Change>>>,
     tunnels: Mutex<mpsc::Receiver<()>>,
+    removals: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Kernel for Slow {
     fn apply(&self, changes: &[Change]) -> Vec<(Change, KernelError)> {
         if changes.iter().any(|change| Object::of(change).is_none()) {
             let _ = self.tunnels.lock().unwrap().recv();
+        }
+        if changes.iter().any(|change| matches!(change, Change::RemoveLink(_))) {
+            let _ = self.removals.lock().unwrap().recv();
         }
         self.done.lock().unwrap().extend_from_slice(changes);
         Vec::new()
@@ -34,17 +38,23 @@ struct Bench {
     threads: KernelThreads,
     done: Arc<Mutex<Vec<Change>>>,
     let_tunnel_go: mpsc::Sender<()>,
+    let_link_go: mpsc::Sender<()>,
 }
 
 fn bench() -> Bench {
-    let (let_tunnel_go, tunnels) = mpsc::channel();
+    let ((let_tunnel_go, tunnels), (let_link_go, removals)) = (mpsc::channel(), mpsc::channel());
     let done = Arc::new(Mutex::default());
-    let kernel = Slow { done: Arc::clone(&done), tunnels: Mutex::new(tunnels) };
+    let kernel =
+        Slow { done: Arc::clone(&done), tunnels: Mutex::new(tunnels), removals: Mutex::new(removals) };
     let (threads, _) = KernelThreads::start(move || Ok(kernel)).unwrap();
-    Bench { threads, done, let_tunnel_go }
+    Bench { threads, done, let_tunnel_go, let_link_go }
 }
 
 fn link(mtu: u16) -> Change {
+    link_named("sh0", mtu)
+}
+
+fn link_named(name: &str, mtu: u16) -> Change {
     let link = Link {
         inner_name: "sc0".parse().unwrap(),
         mac: MacAddr::new([2; 6]),
@@ -53,7 +63,11 @@ fn link(mtu: u16) -> Change {
         in_clear: false,
         sources: LinkSources::default(),
     };
-    Change::SetLink("sh0".parse().unwrap(), link)
+    Change::SetLink(name.parse().unwrap(), link)
+}
+
+fn removal(name: &str) -> Change {
+    Change::RemoveLink(name.parse().unwrap())
 }
 
 fn tunnel() -> Change {
@@ -79,6 +93,20 @@ async fn a_tunnel_that_hangs_holds_no_link_up() {
     bench.let_tunnel_go.send(()).unwrap();
     assert_eq!(slow.await, []);
     assert_eq!(*bench.done.lock().unwrap(), [link(1370), tunnel()]);
+}
+
+#[tokio::test]
+async fn a_link_that_takes_its_time_to_go_holds_up_its_own_name_alone() {
+    let bench = bench();
+    let removed = bench.threads.apply(Lane::Removal, batch(1, vec![removal("sh0")]));
+    let other = bench.threads.apply(Lane::Quick, batch(2, vec![link_named("sh1", 1370)]));
+    assert_eq!(timeout(Duration::from_secs(10), other).await.unwrap(), []);
+    // The same name is either made after the removal, or the removal is skipped; never removed after it was made.
+    let again = bench.threads.apply(Lane::Quick, batch(3, vec![link(1370)]));
+    bench.let_link_go.send(()).unwrap();
+    assert_eq!((removed.await, again.await), (vec![], vec![]));
+    let done = bench.done.lock().unwrap().clone();
+    assert_eq!((&done[0], done.last()), (&link_named("sh1", 1370), Some(&link(1370))));
 }
 
 #[tokio::test]
@@ -117,7 +145,7 @@ async fn a_kernel_that_does_not_open_refuses_all() {
     let refusal = || failed("load", "no BPF here".into());
     let (threads, outcome) = KernelThreads::start(move || Err::<Slow, _>(refusal())).unwrap();
     assert_eq!(outcome.await.unwrap(), Err(refusal()));
-    for lane in [Lane::Quick, Lane::Slow] {
+    for lane in [Lane::Quick, Lane::Removal, Lane::Slow] {
         let refused = threads.apply(lane, batch(1, vec![tunnel()])).await;
         assert_eq!(refused.len(), 1);
     }

@@ -1,4 +1,4 @@
-//! The loop's side against a model of the kernel's two threads, in every order that a seed draws.
+//! The loop's side against a model of the kernel's three threads, in every order that a seed draws.
 
 use std::collections::VecDeque;
 
@@ -66,12 +66,12 @@ fn any_plan(dice: &mut Dice) -> HostPlan {
     plan
 }
 
-/// Two threads that take their work in order, change by change; what a newer batch has changed an older one skips.
+/// Threads that take their work in order, change by change; what a newer batch has changed an older one skips.
 #[derive(Default)]
 struct Kernel {
     holds: HostPlan,
-    quick: VecDeque<Under>,
-    slow: VecDeque<Under>,
+    /// Of the quick, the removal and the slow thread.
+    queues: [VecDeque<Under>; 3],
     newest: BTreeMap<String, u64>,
     refuses: bool,
 }
@@ -85,12 +85,12 @@ struct Under {
 impl Kernel {
     fn push(&mut self, lane: Lane, batch: Batch) {
         let under = Under { batch, at: 0, refused: Refused::new() };
-        if lane == Lane::Quick { self.quick.push_back(under) } else { self.slow.push_back(under) }
+        self.queues[lane as usize].push_back(under);
     }
 
     /// One change of a lane's first batch. Returns what is told once a batch is done.
     fn step(&mut self, lane: Lane, dice: &mut Dice) -> Option<(u64, Refused)> {
-        let queue = if lane == Lane::Quick { &mut self.quick } else { &mut self.slow };
+        let queue = &mut self.queues[lane as usize];
         let under = queue.front_mut()?;
         if under.at == 0 {
             self.newest.retain(|_, number| *number >= under.batch.all_done_below);
@@ -139,7 +139,7 @@ impl Kernel {
     }
 
     fn is_idle(&self) -> bool {
-        self.quick.is_empty() && self.slow.is_empty()
+        self.queues.iter().all(VecDeque::is_empty)
     }
 }
 
@@ -183,7 +183,9 @@ impl Bench {
     fn verb(&mut self) {
         let number = self.dice.small(ENDPOINTS);
         let changes = self.loop_side.changes_for(&self.wanted, &endpoint(number));
-        self.send(Lane::Quick, changes);
+        let (removals, others) = changes.into_iter().partition(|it| matches!(it, Change::RemoveLink(_)));
+        self.send(Lane::Quick, others);
+        self.send(Lane::Removal, removals);
     }
 
     fn project(&mut self) {
@@ -214,12 +216,13 @@ impl Bench {
     }
 
     fn anything(&mut self) {
-        match self.dice.below(12) {
+        match self.dice.below(14) {
             0 => self.wanted = any_plan(&mut self.dice),
             1..=2 => self.verb(),
             3 => self.project(),
             4..=5 => self.look(),
             6..=8 => self.work(Lane::Quick),
+            9..=10 => self.work(Lane::Removal),
             _ => self.work(Lane::Slow),
         }
     }
@@ -227,6 +230,7 @@ impl Bench {
     fn settle(&mut self) {
         while !self.kernel.is_idle() {
             self.work(Lane::Quick);
+            self.work(Lane::Removal);
             self.work(Lane::Slow);
         }
     }
