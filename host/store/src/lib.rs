@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, TableDefinition};
 use shoal_ports::{Store, StoreError, Write};
@@ -22,12 +22,13 @@ type Entry = (Vec<u8>, Vec<u8>);
 /// Memory for cached pages, in bytes. The state of a host is far smaller.
 const CACHE_BYTES: usize = 16 << 20;
 
-/// A [`Store`] in one file, which one process at a time may have open.
-#[derive(Debug)]
+/// A [`Store`] in one file, which one process at a time may have open. A clone is another handle to the same file; one
+/// of them writes, and readers do not wait for it.
+#[derive(Debug, Clone)]
 pub struct RedbStore {
-    path: PathBuf,
+    path: Arc<PathBuf>,
     /// `None` after a failed write until the file could be opened again.
-    database: Mutex<Option<Database>>,
+    database: Arc<Mutex<Option<Arc<Database>>>>,
 }
 
 impl RedbStore {
@@ -38,18 +39,24 @@ impl RedbStore {
     /// Another process has the file open, it is no store, or the system's reason.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let path = path.into();
-        let database = open(&path)?;
-        Ok(Self { path, database: Mutex::new(Some(database)) })
+        let database = Arc::new(open(&path)?);
+        Ok(Self { path: Arc::new(path), database: Arc::new(Mutex::new(Some(database))) })
     }
 
     /// The open database; opens it again if the last write failed.
-    fn database(&self) -> Result<Held<'_>, StoreError> {
-        let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.is_none() {
-            *slot = Some(open(&self.path)?);
-            tracing::info!(path = %self.path.display(), "opened the state again after a failed write");
+    fn database(&self) -> Result<Arc<Database>, StoreError> {
+        let mut slot = self.slot();
+        if let Some(database) = &*slot {
+            return Ok(Arc::clone(database));
         }
-        Ok(Held(slot))
+        let database = Arc::new(open(&self.path)?);
+        *slot = Some(Arc::clone(&database));
+        tracing::info!(path = %self.path.display(), "opened the state again after a failed write");
+        Ok(database)
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<Database>>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn error(&self, action: &'static str, reason: &impl ToString) -> StoreError {
@@ -61,29 +68,19 @@ impl Store for RedbStore {
     /// As the contract says. Should the disk fail while it confirms a batch, whether that batch is kept is known only
     /// after the file was opened again.
     fn write(&mut self, batch: &[Write]) -> Result<(), StoreError> {
-        let mut held = self.database()?;
-        let failed = match held.with(|database| commit(database, batch)) {
-            Ok(()) => return Ok(()),
-            Err(failed) => failed,
-        };
-        // Opening needs the file's lock, which goes with the old handle. If it fails too, the next call tries again.
-        *held.0 = None;
-        *held.0 = open(&self.path).ok();
+        let database = self.database()?;
+        let Err(failed) = commit(&database, batch) else { return Ok(()) };
+        // Opening needs the file's lock, which goes with the last handle; a reader may have one for a moment. If it
+        // fails, the next call tries again.
+        let mut slot = self.slot();
+        *slot = None;
+        drop(database);
+        *slot = open(&self.path).ok().map(Arc::new);
         Err(self.error("write", &failed))
     }
 
     fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-        let held = self.database()?;
-        held.with(|database| read(database, prefix)).map_err(|failed| self.error("read", &failed))
-    }
-}
-
-/// The slot of an open database, known to be filled.
-struct Held<'a>(MutexGuard<'a, Option<Database>>);
-
-impl Held<'_> {
-    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
-        self.0.as_ref().map_or(Err(redb::Error::PreviousIo), work)
+        read(&*self.database()?, prefix).map_err(|failed| self.error("read", &failed))
     }
 }
 

@@ -76,6 +76,7 @@ impl Agent {
             ("kernel changes refused".to_owned(), tally.kernel_refusals),
             ("kernel differences mended".to_owned(), tally.kernel_mended),
             ("writes the disk refused".to_owned(), tally.failed_writes),
+            ("messages given up while the disk said nothing".to_owned(), tally.messages_given_up),
             ("peers refused by this host".to_owned(), tally.peers_refused),
             ("refusals of this host by peers".to_owned(), tally.refused_by_peers),
             ("messages of unknown kinds".to_owned(), self.fabric.unknown_messages()),

@@ -41,7 +41,7 @@ impl Agent {
         };
         let statuses = counters.wireguard.into_iter().map(|(at, read)| (at, status(read))).collect();
         let effects = self.fabric.tunnel_statuses(statuses, self.at());
-        self.perform_quietly(effects);
+        self.perform(effects);
         self.follow_relays();
     }
 

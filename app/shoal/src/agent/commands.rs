@@ -10,13 +10,14 @@ use shoal_fabric::Introduction;
 use shoal_links::Survey;
 use shoal_networks::{EngineRequest, NetworkRequest, SubnetRequest};
 use shoal_plan::Observed;
-use shoal_ports::{Counters, KernelError, Store, Write};
+use shoal_ports::{Counters, KernelError, Write};
 use shoal_transport::{JoinRequest, Joined, PORT_DEFAULT};
 use shoal_trust::Token;
 use shoal_types::{HostName, Moment, NetworkName};
 use tokio::sync::oneshot;
 
 use super::audit::in_time;
+use super::disk::After;
 use super::owner::{Agent, Goal, look_around};
 use super::projection::Look;
 use super::{Input, machine, secrets};
@@ -36,6 +37,23 @@ pub(crate) struct PendingDelete {
 
 /// Where an answer goes.
 pub(crate) type Reply = oneshot::Sender<Result<Answer, Failure>>;
+
+/// An answer to an operator, who is told once what it says is kept.
+pub(crate) struct Told {
+    answer: Answer,
+    reply: Reply,
+}
+
+impl Told {
+    pub(crate) fn send(self) {
+        let _ = self.reply.send(Ok(self.answer));
+    }
+
+    /// It was not kept.
+    pub(crate) fn refuse(self, reason: &str) {
+        let _ = self.reply.send(Err(Failure::internal(reason)));
+    }
+}
 
 /// What was seen of the kernel for a command.
 pub(crate) enum Seen {
@@ -74,24 +92,43 @@ fn said(stored: &[(Vec<u8>, Vec<u8>)]) -> Option<Said> {
 impl Agent {
     /// Carries a command out; its answer may come later.
     pub(crate) fn command(&mut self, command: Command, reply: Reply) {
-        let answer = match command {
+        let changed = match command {
             Command::Join(join) => return self.join(join, reply),
             Command::NetworkCreate(request) => return self.network_create(request, reply),
             Command::NetworkDelete { name } => return self.network_delete(name, reply),
             Command::Status | Command::Endpoints | Command::Doctor => return self.look_for(command, reply),
+            Command::Hosts
+            | Command::NetworkList
+            | Command::Addresses
+            | Command::TokenList
+            | Command::Version => return drop(reply.send(Ok(self.known(&command)))),
             Command::Init { name } => self.init(name),
             Command::Token { ttl_s } => self.token(ttl_s),
-            Command::TokenList => Ok(self.open_tokens().into()),
             Command::TokenRevoke { token } => self.revoke_tokens(token.as_deref()),
             Command::Leave => self.leave(),
             Command::Forget { host } => self.forget(&host),
             Command::RotateKey => self.rotate_key(),
-            Command::Hosts => Ok(self.hosts().into()),
-            Command::NetworkList => Ok(self.network_list().into()),
-            Command::Addresses => Ok(self.addresses().into()),
-            Command::Version => Ok(shoal_api::Version { version: env!("CARGO_PKG_VERSION").into() }.into()),
         };
-        let _ = reply.send(answer);
+        self.tell(changed, reply);
+    }
+
+    /// Answers an operator once what was changed is kept.
+    fn tell(&mut self, changed: Result<Answer, Failure>, reply: Reply) {
+        match changed {
+            Ok(answer) => self.once_kept(After::Tell(Told { answer, reply })),
+            Err(failure) => drop(reply.send(Err(failure))),
+        }
+    }
+
+    /// What this agent knows without asking anybody.
+    fn known(&self, command: &Command) -> Answer {
+        match command {
+            Command::Hosts => self.hosts().into(),
+            Command::NetworkList => self.network_list().into(),
+            Command::Addresses => self.addresses().into(),
+            Command::TokenList => self.open_tokens().into(),
+            _ => shoal_api::Version { version: env!("CARGO_PKG_VERSION").into() }.into(),
+        }
     }
 
     /// Looks at the kernel for a command that shows it. The loop goes on meanwhile.
@@ -130,9 +167,9 @@ impl Agent {
         }
         self.say(&Said { name, advertise: self.parts.settings.advertise.clone(), found: false })?;
         let (root, write) = secrets::new_root().map_err(Failure::internal)?;
-        self.parts.store.write(&[write]).map_err(Failure::internal)?;
         let effects = self.fabric.init(&root, self.at()).map_err(Failure::conflict)?;
-        self.perform(effects).map_err(Failure::internal)?;
+        self.ledger.keep([write]);
+        self.perform(effects);
         self.look_at_engine();
         Ok(self.joined_answer().into())
     }
@@ -141,7 +178,7 @@ impl Agent {
         let secret = secrets::random().map_err(Failure::internal)?;
         let made = self.fabric.token(secret, Duration::from_secs(ttl_s), self.at());
         let (token, effects) = made.map_err(Failure::conflict)?;
-        self.perform(effects).map_err(Failure::internal)?;
+        self.perform(effects);
         let local = self.fabric.local();
         let (addresses, quic_port) = (local.addresses.clone(), local.quic_port);
         let (name, expires_at) = (token.name(), token.expires());
@@ -150,14 +187,14 @@ impl Agent {
 
     fn revoke_tokens(&mut self, which: Option<&str>) -> Result<Answer, Failure> {
         let (names, effects) = self.fabric.revoke_tokens(which, self.at()).map_err(Failure::conflict)?;
-        self.perform(effects).map_err(Failure::internal)?;
+        self.perform(effects);
         Ok(names.into())
     }
 
     fn leave(&mut self) -> Result<Answer, Failure> {
         let effects = self.fabric.leave(self.at()).map_err(Failure::conflict)?;
-        self.unsaved.push(secrets::drop_root());
-        self.perform(effects).map_err(Failure::internal)?;
+        self.ledger.keep([secrets::drop_root()]);
+        self.perform(effects);
         self.paths.clear();
         self.probe();
         Ok(Notices::default().into())
@@ -165,14 +202,14 @@ impl Agent {
 
     fn rotate_key(&mut self) -> Result<Answer, Failure> {
         let effects = self.fabric.rotate_keys(self.at()).map_err(Failure::conflict)?;
-        self.perform(effects).map_err(Failure::internal)?;
+        self.perform(effects);
         Ok(Notices::default().into())
     }
 
     fn forget(&mut self, host: &str) -> Result<Answer, Failure> {
         let ended = self.fabric.open_tokens(self.parts.clock.wall()).len();
         let (_, effects) = self.fabric.forget(host, self.at()).map_err(Failure::conflict)?;
-        self.perform(effects).map_err(Failure::internal)?;
+        self.perform(effects);
         let told = "Join tokens that were open have ended, since that host knew them: `shoal token` makes a new one.";
         let notices = (ended > 0).then(|| told.to_owned()).into_iter().collect();
         Ok(Notices { notices }.into())
@@ -181,10 +218,10 @@ impl Agent {
     fn network_create(&mut self, request: NetworkCreate, reply: Reply) {
         let name = request.name.clone();
         match self.fabric.create_network(network_request(request), self.at()) {
-            Ok((network, effects)) => match self.perform(effects) {
-                Ok(_) => self.wait_for(network, name, Goal::Present, reply),
-                Err(reason) => drop(reply.send(Err(Failure::internal(reason)))),
-            },
+            Ok((network, effects)) => {
+                self.perform(effects);
+                self.wait_for(network, name, Goal::Present, reply);
+            }
             Err(refusal) => drop(reply.send(Err(Failure::conflict(refusal.0)))),
         }
     }
@@ -215,10 +252,10 @@ impl Agent {
     fn try_delete(&mut self, pending: PendingDelete) {
         let PendingDelete { name, until, reply } = pending;
         match self.fabric.delete_network(&name, self.at()) {
-            Ok((network, effects)) => match self.perform(effects) {
-                Ok(_) => self.wait_for(network, name, Goal::Absent, reply),
-                Err(reason) => drop(reply.send(Err(Failure::internal(reason)))),
-            },
+            Ok((network, effects)) => {
+                self.perform(effects);
+                self.wait_for(network, name, Goal::Absent, reply);
+            }
             Err(_) if self.is_known(&name) && self.at().now < until => {
                 self.deletes.push(PendingDelete { name, until, reply });
             }
@@ -288,11 +325,8 @@ impl Agent {
 
     /// A member let this host in, or not.
     pub(crate) fn joined(&mut self, result: Result<Joined, Failure>, reply: Reply) {
-        let answer = match result {
-            Ok(joined) => self.take_up(joined),
-            Err(failure) => Err(failure),
-        };
-        let _ = reply.send(answer);
+        let changed = result.and_then(|joined| self.take_up(joined));
+        self.tell(changed, reply);
     }
 
     fn take_up(&mut self, joined: Joined) -> Result<Answer, Failure> {
@@ -304,7 +338,7 @@ impl Agent {
             welcome: joined.welcome,
         };
         let effects = self.fabric.join(introduction, self.at()).map_err(Failure::conflict)?;
-        self.perform(effects).map_err(Failure::internal)?;
+        self.perform(effects);
         self.look_at_engine();
         Ok(self.joined_answer().into())
     }
@@ -333,7 +367,7 @@ impl Agent {
 
     /// The addresses this host was told to advertise, by its operator or its configuration.
     pub(crate) fn advertise(&self, survey: &Survey) -> Vec<IpAddr> {
-        let stored = self.parts.store.scan(LOCAL_KEY).unwrap_or_default();
+        let stored: Vec<_> = self.kept_under(LOCAL_KEY).unwrap_or_default().into_iter().collect();
         stored_advertise(&stored, survey).unwrap_or_else(|| self.parts.settings.advertise.clone())
     }
 
@@ -357,10 +391,7 @@ impl Agent {
             said.name.clone().or_else(|| self.parts.settings.name.clone()).unwrap_or_else(machine::host_name);
         let advertise = said.advertise.clone();
         let value = serde_json::to_vec(said).map_err(Failure::internal)?;
-        self.parts
-            .store
-            .write(&[Write { key: LOCAL_KEY.to_vec(), value: Some(value) }])
-            .map_err(Failure::internal)?;
+        self.ledger.keep([Write { key: LOCAL_KEY.to_vec(), value: Some(value) }]);
         let local = self.fabric.local();
         let addresses = if advertise.is_empty() { local.addresses.clone() } else { advertise };
         let (mtu, at) = (local.underlay_mtu, self.at());

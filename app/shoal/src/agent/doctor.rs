@@ -3,6 +3,7 @@
 mod hosts;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use shoal_api::{Check, Doctor, Encryption, Here};
 use shoal_networks::EndpointDifference;
@@ -13,6 +14,9 @@ use shoal_ports::KernelError;
 use super::commands::Reply;
 use super::owner::Agent;
 use super::projection::{self, Look};
+
+/// A flush that takes longer is told of.
+const DISK_SILENT: Duration = Duration::from_secs(2);
 
 impl Agent {
     /// Looks at everything there is to compare, the kernel as it was observed, and answers. Mends nothing.
@@ -170,10 +174,22 @@ impl Agent {
 
     fn check_disk(&self, checks: &mut Vec<Check>) {
         let folder = self.parts.settings.state_dir.display();
-        checks.push(if self.unsaved.is_empty() {
+        let refused = self.ledger.refused();
+        let silent = self.disk_silent_for().filter(|silent| *silent > DISK_SILENT);
+        checks.push(if let Some(silent) = silent {
+            let finding = format!(
+                "A write to {folder} has been under way for {} s; calls are refused.",
+                silent.as_secs()
+            );
+            wrong(
+                "state on disk",
+                finding,
+                "Look at the disk and the kernel's log; containers that run are not touched.",
+            )
+        } else if refused == 0 {
             right("state on disk", format!("Everything is kept in {folder}."))
         } else {
-            let finding = format!("{} changes could not be written to {folder}.", self.unsaved.len());
+            let finding = format!("{refused} changes could not be written to {folder}.");
             wrong(
                 "state on disk",
                 finding,

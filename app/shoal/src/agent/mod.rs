@@ -1,22 +1,23 @@
 //! The agent: everything that touches the machine, around one owner of all decisions.
 //!
 //! ```text
-//!   plugin socket ── doors ──┐                        ┌── store      (before anything else)
-//!   admin socket ─── doors ──┤    Input    ┌───────┐  ├── kernel     two threads: changes, observations, counters
+//!   plugin socket ── doors ──┐                        ┌── disk       a thread: one batch after the other
+//!   admin socket ─── doors ──┤    Input    ┌───────┐  ├── kernel     three threads: changes, observations, counters
 //!   engine ───────── watch ──┼────────────>│ Agent │──┼── engine     task: one request at a time
 //!   transport ──────events───┤  one loop   └───────┘  ├── transport  QUIC
 //!   kernel ─────── outcomes ─┤   Fabric inside        └── replies    to the doors
 //!   clock ─────── timeouts ──┘
 //! ```
 //!
-//! The loop owns the [`Fabric`](shoal_fabric::Fabric); nothing else decides. It carries out effects in their order,
-//! and waits for nothing but the disk. A reply leaves only after what it promises is on disk and in the kernel: one
-//! that needs the kernel is kept until the kernel has told, which is an input like any other.
+//! The loop owns the [`Fabric`](shoal_fabric::Fabric); nothing else decides. It waits for nothing: what must not be
+//! done or told before something is on disk or in the kernel is kept until disk or kernel have told, which is an input
+//! like any other.
 
 mod activation;
 mod answers;
 mod audit;
 mod commands;
+mod disk;
 mod doctor;
 mod doors;
 mod engine;
@@ -44,7 +45,7 @@ use shoal_fabric::{At, Fabric, LocalHost, LocalTunnels};
 use shoal_links::{Survey, TunnelOptions, Tunnels};
 use shoal_networks::{EngineReport, Refusal, Reply, Verb};
 use shoal_plan::{Backend, Observed};
-use shoal_ports::{Clock, Counters, KernelError, Store, SystemClock};
+use shoal_ports::{Clock, Counters, KernelError, Store, StoreError, SystemClock};
 use shoal_store::RedbStore;
 use shoal_transport::{Config, Joined, Limits, Transport};
 use shoal_tunnels::Making;
@@ -78,6 +79,8 @@ pub(crate) enum Input {
     Probed(HostId, probe::Path),
     /// A batch of changes was applied, but for these.
     Applied(u64, kernel::Refused),
+    /// A batch is on the disk, or refused.
+    Written(u64, Result<(), StoreError>),
     /// How the tunnels do.
     Counted(Result<Counters, KernelError>),
     /// What the kernel holds.
@@ -114,13 +117,14 @@ async fn start(settings: Settings, handed: activation::Handed) -> anyhow::Result
     let relay = transport.open_relay(settings.relay_port).map_err(|error| error.to_string());
     let (inputs, inbox) = mpsc::channel(INPUTS_MAX);
     let kernel = open_kernel(&settings, inputs.clone())?;
+    let disk = disk::Disk::start(store.clone(), inputs.clone())?;
     let engine = Arc::new(Docker::at(settings.docker_socket.display().to_string()));
     let (requests, work) = mpsc::unbounded_channel();
     tokio::spawn(engine::work(engine.clone(), work, inputs.clone()));
     tokio::spawn(engine::watch(engine, inputs.clone()));
     let doors = doors::open(&settings, handed, &inputs)?;
 
-    let parts = owner::Parts { settings, clock, store, transport, kernel, engine: requests, inputs };
+    let parts = owner::Parts { settings, clock, store, disk, transport, kernel, engine: requests, inputs };
     let mut agent = owner::Agent::new(fabric, parts);
     if let Err(sentence) = relay {
         agent.notice(format!(

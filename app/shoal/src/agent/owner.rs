@@ -9,7 +9,7 @@ use shoal_fabric::{At, Effect, Fabric, Owed};
 use shoal_links::Survey;
 use shoal_networks::EngineRequest;
 use shoal_plan::RelayPlan;
-use shoal_ports::{Clock, Write};
+use shoal_ports::Clock;
 use shoal_store::RedbStore;
 use shoal_transport::{Event, Transport};
 use shoal_types::{HostId, Moment, NetworkId, NetworkName};
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::commands::PendingDelete;
+use super::disk::{After, Disk, Ledger};
 use super::strangers::Strangers;
 use super::verbs::{Awaiting, Held};
 use super::{Input, engine, kernel::KernelThreads, machine, probe, projection};
@@ -41,7 +42,9 @@ const NOTICES_MAX: usize = 50;
 pub(crate) struct Parts {
     pub(crate) settings: Settings,
     pub(crate) clock: Arc<dyn Clock>,
+    /// For reading; writes go to the disk's thread.
     pub(crate) store: RedbStore,
+    pub(crate) disk: Disk,
     pub(crate) transport: Transport,
     pub(crate) kernel: KernelThreads,
     pub(crate) engine: mpsc::UnboundedSender<EngineRequest>,
@@ -61,9 +64,13 @@ pub(crate) struct Agent {
     pub(crate) is_counting: bool,
     /// See `is_counting`.
     pub(crate) is_auditing: bool,
-    /// Writes that the disk refused; they go first in the next batch.
-    pub(crate) unsaved: Vec<Write>,
-    /// What was put off when it did.
+    /// What the disk is to keep.
+    pub(crate) ledger: Ledger,
+    /// When the batch that is being written was begun.
+    pub(crate) writing_since: Moment,
+    /// What waits for it, with the batch it waits for.
+    pub(crate) behind: VecDeque<(u64, After)>,
+    /// What was put off when the disk refused.
     pub(crate) owed: Owed,
     pub(crate) foreign: engine::ForeignNetworks,
     pub(crate) stranded: Vec<shoal_containers::Stranded>,
@@ -78,7 +85,7 @@ pub(crate) struct Agent {
     pub(crate) strangers: Strangers,
     pub(crate) started: Moment,
     pub(crate) stop: Option<String>,
-    waiting: Vec<Waiting>,
+    pub(crate) waiting: Vec<Waiting>,
     pub(crate) held: Vec<Held>,
     pub(crate) awaiting: Vec<Awaiting>,
     pub(crate) deletes: Vec<PendingDelete>,
@@ -90,17 +97,25 @@ pub(crate) struct Tally {
     pub(crate) kernel_refusals: u64,
     pub(crate) kernel_mended: u64,
     pub(crate) failed_writes: u64,
+    pub(crate) messages_given_up: u64,
     pub(crate) peers_refused: u64,
     pub(crate) refused_by_peers: u64,
 }
 
 /// An operator who waits for the engine on this host.
-struct Waiting {
+pub(crate) struct Waiting {
     network: NetworkId,
     name: NetworkName,
     goal: Goal,
     until: Moment,
     reply: oneshot::Sender<Result<Answer, Failure>>,
+}
+
+impl Waiting {
+    /// What was asked for could not be kept.
+    pub(crate) fn refuse(self, reason: &str) {
+        let _ = self.reply.send(Err(Failure::internal(reason)));
+    }
 }
 
 /// What is waited for.
@@ -126,7 +141,9 @@ impl Agent {
             relayed: RelayPlan::default(),
             is_counting: false,
             is_auditing: false,
-            unsaved: Vec::new(),
+            ledger: Ledger::default(),
+            writing_since: started,
+            behind: VecDeque::new(),
             owed: Owed::default(),
             foreign: Vec::new(),
             stranded: Vec::new(),
@@ -159,7 +176,7 @@ impl Agent {
         let mut audit = tokio::time::interval(AUDIT_EVERY);
         let mut survey = tokio::time::interval(SURVEY_EVERY);
         let mut tunnels = tokio::time::interval(TUNNELS_EVERY);
-        self.perform_quietly(first);
+        self.perform(first);
         // Before any call is decided: a pool must not lie where the machine has a route.
         if let Ok(survey) = shoal_links::survey().await {
             self.surveyed(&survey);
@@ -183,7 +200,7 @@ impl Agent {
                 }
                 () = tokio::time::sleep_until(wake) => {
                     let effects = self.fabric.tick(self.at());
-                    self.perform_quietly(effects);
+                    self.perform(effects);
                 }
                 _ = audit.tick() => self.audit(),
                 _ = tunnels.tick() => self.look_at_unsettled_tunnels(),
@@ -206,11 +223,13 @@ impl Agent {
 
     /// What is left to do once something was decided.
     fn follow_up(&mut self) {
-        self.settle_owed();
+        self.try_disk_again();
         self.project_all();
         self.answer_waiting();
         self.try_held();
         self.try_deletes();
+        self.give_disk_up();
+        self.write_on();
     }
 
     fn look_at_unsettled_tunnels(&mut self) {
@@ -236,8 +255,10 @@ impl Agent {
         let waiting = self.waiting.iter().map(|it| it.until.since(now));
         let held = self.held.iter().map(|it| it.until.since(now));
         let deletes = self.deletes.iter().map(|it| it.until.since(now));
-        let owed = self.owed.due().map(|due| due.since(now));
-        let deadline = waiting.chain(held).chain(deletes).chain(owed).min();
+        // A disk that is being written to tells by itself.
+        let owed = self.owed.due().filter(|_| !self.ledger.is_writing());
+        let disk = owed.into_iter().chain(self.disk_given_up()).map(|due| due.since(now));
+        let deadline = waiting.chain(held).chain(deletes).chain(disk).min();
         Instant::now() + deadline.map_or(wait, |deadline| wait.min(deadline))
     }
 
@@ -248,12 +269,13 @@ impl Agent {
             Input::Command(command, reply) => self.command(command, reply),
             Input::Shown(command, seen, reply) => self.show(&command, *seen, reply),
             Input::Applied(number, refused) => self.applied(number, &refused),
+            Input::Written(number, result) => self.written(number, result),
             Input::Counted(counters) => self.counted(counters),
             Input::Observed(look, observed) => self.observed(look, observed),
             Input::NoKernel(error) => self.stop = Some(error.to_string()),
             Input::Engine(report) => {
                 let effects = self.fabric.engine(report, at);
-                self.perform_quietly(effects);
+                self.perform(effects);
             }
             Input::EngineState(version) => self.engine = version,
             Input::Foreign(networks) => {
@@ -268,7 +290,7 @@ impl Agent {
             Input::Probed(host, path) => {
                 let effects = self.fabric.path_mtu(host, path.mtu);
                 self.paths.insert(host, path);
-                self.perform_quietly(effects);
+                self.perform(effects);
             }
         }
     }
@@ -296,7 +318,7 @@ impl Agent {
             }
             Event::CertificateRenewed(certificate) => self.fabric.renewed(certificate, at),
         };
-        self.perform_quietly(effects);
+        self.perform(effects);
     }
 
     fn refused(&mut self, address: std::net::SocketAddr, sentence: &str, by_us: bool) {
@@ -332,10 +354,11 @@ impl Agent {
             let name = self.fabric.local().name.clone();
             effects.extend(self.fabric.set_local(name, underlay.addresses, underlay.mtu, at));
         }
-        self.perform_quietly(effects);
+        self.perform(effects);
     }
 
-    /// Answers an operator once the engine on this host has, or no longer has, a network.
+    /// Answers an operator once what was asked for is kept, and the engine on this host has, or no longer has, a
+    /// network.
     pub(crate) fn wait_for(
         &mut self,
         network: NetworkId,
@@ -345,7 +368,7 @@ impl Agent {
     ) {
         const PATIENCE: Duration = Duration::from_secs(15);
         let until = self.at().now + PATIENCE;
-        self.waiting.push(Waiting { network, name, goal, until, reply });
+        self.once_kept(After::Wait(Waiting { network, name, goal, until, reply }));
     }
 
     fn answer_waiting(&mut self) {

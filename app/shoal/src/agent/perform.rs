@@ -1,62 +1,56 @@
 //! Carries effects out.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
-use shoal_fabric::{Effect, Writes};
+use shoal_fabric::Effect;
 use shoal_plan::Change;
 use shoal_planner::{View, plan};
-use shoal_ports::{Store, Write};
 use shoal_transport::Member;
 use shoal_types::EndpointId;
 
+use super::disk::After;
 use super::kernel::Lane;
 use super::owner::Agent;
 use super::verbs::Awaited;
 use super::{Input, projection, secrets};
 
 impl Agent {
-    /// Carries effects out in their order; at the first that fails the rest is put off, and the reason returned.
-    /// Nothing waits for the kernel: returned is what an answer to whoever asked must wait for.
-    pub(crate) fn perform(&mut self, effects: Vec<Effect>) -> Result<Awaited, String> {
+    /// Carries effects out in their order. Nothing waits for the disk or the kernel: what needs the disk follows once
+    /// everything before it is kept, and returned is what of the kernel an answer to whoever asked must wait for.
+    pub(crate) fn perform(&mut self, effects: Vec<Effect>) -> Awaited {
         let mut awaited = Awaited::new();
-        let mut effects = VecDeque::from(effects);
-        while let Some(effect) = effects.pop_front() {
-            match self.carry_out(effect, &mut awaited) {
-                Ok(following) => effects.extend(following),
-                Err(reason) => {
-                    for effect in self.owed.put_off(effects, self.parts.clock.now()) {
-                        // Writes are kept with the one that was refused, and refused like it.
-                        let _ = self.carry_out(effect, &mut awaited);
-                    }
-                    return Err(reason);
+        for effect in effects {
+            match effect {
+                Effect::Save { writes, durable: _ } => self.keep(writes),
+                Effect::Clear(prefix) => self.clear(&prefix),
+                // Kernel and disk work at the same time. A start finds out what the kernel holds, so what is in it and
+                // was never kept goes then.
+                Effect::Project(endpoint) => awaited.extend(self.project(&endpoint)),
+                Effect::ProjectSoon => self.plan_changed = true,
+                // Whether this host is alive does not depend on its disk.
+                Effect::Datagram(to, bytes) => {
+                    let addresses = self.fabric.addresses_of(to);
+                    self.parts.transport.send_datagram(to, &addresses, Bytes::from(bytes));
                 }
+                Effect::Notice(sentence) => self.notice(sentence),
+                Effect::Stop(sentence) => {
+                    tracing::error!("{sentence}");
+                    self.stop = Some(sentence);
+                }
+                Effect::Engine(_)
+                | Effect::Message(..)
+                | Effect::Certificate(_)
+                | Effect::Trust(_)
+                | Effect::DrawTunnelKeys => self.once_kept(After::Do(effect)),
             }
         }
-        Ok(awaited)
+        awaited
     }
 
-    /// Carries one effect out, and notes what an answer must wait for. Returns what follows from it.
-    fn carry_out(&mut self, effect: Effect, awaited: &mut Awaited) -> Result<Vec<Effect>, String> {
+    /// Carries an effect out that had to wait for the disk.
+    pub(crate) fn carry_out_kept(&mut self, effect: Effect) {
         match effect {
-            Effect::Save { writes, durable: _ } => self.save(writes)?,
-            Effect::Clear(prefix) => {
-                let stored = self.parts.store.scan(&prefix).map_err(|error| error.to_string())?;
-                let unsaved = self.unsaved.iter().map(|write| write.key.clone());
-                let unsaved = unsaved.filter(|key| key.starts_with(&prefix));
-                let keys = stored.into_iter().map(|(key, _)| key).chain(unsaved);
-                self.save(keys.map(|key| (key, None)).collect())?;
-            }
-            Effect::Project(endpoint) => awaited.extend(self.project(&endpoint)),
-            Effect::ProjectSoon => self.plan_changed = true,
             Effect::Engine(request) => drop(self.parts.engine.send(request)),
-            Effect::Datagram(to, bytes) => {
-                let addresses = self.fabric.addresses_of(to);
-                self.parts.transport.send_datagram(to, &addresses, Bytes::from(bytes));
-            }
             Effect::Message(to, bytes) => {
-                // A message may tell what a refused write was to keep: a gift of addresses above all.
-                self.flush()?;
                 let addresses = self.fabric.addresses_of(to);
                 self.parts.transport.send_message(to, &addresses, Bytes::from(bytes));
             }
@@ -66,60 +60,15 @@ impl Agent {
                 self.parts.transport.set_membership(member);
             }
             Effect::Trust(view) => self.parts.transport.set_trust(view),
-            Effect::DrawTunnelKeys => {
-                let keys = secrets::tunnel_keys().map_err(|error| format!("no key can be drawn: {error}"))?;
-                return Ok(self.fabric.tunnel_keys(keys, self.at()));
-            }
-            Effect::Notice(sentence) => self.notice(sentence),
-            Effect::Stop(sentence) => {
-                tracing::error!("{sentence}");
-                self.stop = Some(sentence);
-            }
+            Effect::DrawTunnelKeys => match secrets::tunnel_keys() {
+                Ok(keys) => {
+                    let effects = self.fabric.tunnel_keys(keys, self.at());
+                    self.perform(effects);
+                }
+                Err(error) => self.notice(format!("no key can be drawn: {error}")),
+            },
+            other => drop(self.perform(vec![other])),
         }
-        Ok(Vec::new())
-    }
-
-    /// Carries out effects that nobody waits for; a failure is told to the operator.
-    pub(crate) fn perform_quietly(&mut self, effects: Vec<Effect>) {
-        if let Err(reason) = self.perform(effects) {
-            self.notice(reason);
-        }
-    }
-
-    /// Writes a batch. What the disk refuses goes first in the next batch: memory and disk may differ only while the
-    /// disk refuses everything, and nothing is promised meanwhile.
-    fn save(&mut self, writes: Writes) -> Result<(), String> {
-        self.unsaved.extend(writes.into_iter().map(|(key, value)| Write { key, value }));
-        match self.parts.store.write(&self.unsaved) {
-            Ok(()) => {
-                self.unsaved.clear();
-                Ok(())
-            }
-            Err(error) => {
-                self.tally.failed_writes += 1;
-                Err(format!("shoal cannot keep its state: {error}"))
-            }
-        }
-    }
-
-    /// Once the disk writes again, does what was put off while it refused.
-    pub(crate) fn settle_owed(&mut self) {
-        let now = self.parts.clock.now();
-        if self.owed.due().is_none_or(|due| now < due) {
-            return;
-        }
-        if self.flush().is_err() {
-            return self.owed.refused(now);
-        }
-        let mut effects = self.fabric.restate(self.at());
-        effects.extend(self.owed.settle());
-        self.perform_quietly(effects);
-    }
-
-    /// Writes what the disk refused before. A repeated call may find nothing to do any more, because memory is ahead
-    /// of the disk: it succeeds only once the disk has caught up.
-    pub(crate) fn flush(&mut self) -> Result<(), String> {
-        if self.unsaved.is_empty() { Ok(()) } else { self.save(Writes::new()) }
     }
 
     /// Everything that decides this host's kernel state, now.
