@@ -12,7 +12,7 @@ BINARY := $(TARGET)/release/shoal
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 DIST := dist
 
-.PHONY: help build check test test-kernels soak demo demo-down install uninstall deb clean lint nextest
+.PHONY: help build check test test-kernels bench bench-check soak demo demo-down install uninstall deb clean bench-build lint nextest
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,6 +38,12 @@ test: ## every test: root's and those on real dockerds too
 test-kernels: ## the tests of the kernel's side on Debian's kernels 6.1 and 6.12, under qemu
 	packaging/needs build kernels
 	$(CARGO) run --locked --quiet -p shoal-kernels -- $(KERNELS)
+
+bench: bench-build ## Shoal beside what users would pick instead, 20 minutes; results in OUT=target/bench
+	$(TARGET)/release/bench run --shoal $(BINARY) --out $(or $(OUT),$(TARGET)/bench)
+
+bench-check: bench-build ## the quick part, three minutes; fails if a ratio is 15 % worse than the committed one
+	$(TARGET)/release/bench check --shoal $(BINARY) --against docs/reference/benchmarks.json
 
 soak: ## fresh stories in the simulator: MINUTES=10 by default
 	packaging/needs build
@@ -82,6 +88,11 @@ deb: build ## a Debian package in dist/
 clean: ## remove what was built
 	$(CARGO) clean
 	rm -rf $(DIST)
+
+bench-build:
+	@[ "$$(id -u)" = 0 ] || { echo "the benchmarks need root: they lay out hosts in namespaces" >&2; exit 1; }
+	packaging/needs build bench
+	$(CARGO) build --release --locked -p shoal -p shoal-bench
 
 lint:
 	$(CARGO) fmt --all --check

@@ -28,24 +28,35 @@ impl Fabric {
     /// A fabric on a bed of one's own design.
     pub fn on(bed: Builder, features: Features) -> Result<Self> {
         let fabric = Self::unjoined(bed, features)?;
-        fabric.host(1).shoal("init")?;
-        let token = fabric.token("")?;
-        for host in &fabric.bed.hosts()[1..] {
-            host.shoal(&format!("join {} {token}", fabric.host(1).address()))?;
-        }
-        fabric.settle(fabric.bed.hosts().len())?;
+        fabric.join_all()?;
         Ok(fabric)
     }
 
-    /// Hosts whose agents run and have not joined. The agent is there before dockerd, as the units order it.
+    /// Hosts whose agents run and have not joined, watched.
     pub fn unjoined(bed: Builder, features: Features) -> Result<Self> {
-        let fabric = Self { bed: bed.without_dockerd().watched().build()?, features, image: probe_image()? };
+        Self::started(bed.without_dockerd().watched().build()?, features, probe_image()?)
+    }
+
+    /// The same on a bed that has no dockerds yet; containers are made from `image`. The agent is there before dockerd,
+    /// as the units order it.
+    pub fn started(bed: Bed, features: Features, image: Image) -> Result<Self> {
+        let fabric = Self { bed, features, image };
         fabric.bed.on_each(|host| {
             fabric.start_agent(host)?;
             host.start_dockerd()?;
             fabric.image.load(host)
         })?;
         Ok(fabric)
+    }
+
+    /// Makes one fabric of the hosts and waits until all see each other.
+    pub fn join_all(&self) -> Result<()> {
+        self.host(1).shoal("init")?;
+        let token = self.token("")?;
+        for host in &self.bed.hosts()[1..] {
+            host.shoal(&format!("join {} {token}", self.host(1).address()))?;
+        }
+        self.settle(self.bed.hosts().len())
     }
 
     /// The bed underneath.
