@@ -123,10 +123,9 @@ impl Fabric {
             .unwrap_or_default()
     }
 
-    /// Everything that decides this host's kernel state.
+    /// Everything that decides this host's kernel state: O(n log n) for n endpoints of the fabric.
     pub fn view(&self, now: Moment) -> View {
-        let mut view = View::alone(self.me);
-        view.local_addresses.clone_from(&self.local.addresses);
+        let mut view = self.view_of_local_endpoints();
         let Some(member) = &self.member else { return view };
         if !member.trust.forgotten.contains(&self.me) {
             view.tunnels = self.tunnel_devices();
@@ -137,6 +136,23 @@ impl Fabric {
             .iter()
             .filter_map(|(id, fact)| Some((*id, self.host_view(*id, fact, now)?)))
             .collect();
+        for (host, fact) in self.networks.remote_endpoints() {
+            let (network, v4, v6, mac) = (fact.network, fact.v4, fact.v6, fact.mac);
+            let shown = EndpointView { network, v4, v6, mac, linked: true, joined: true };
+            view.endpoints.insert((host, fact.endpoint.clone()), shown);
+        }
+        view.probe = self.probe_view(&view.hosts);
+        view
+    }
+
+    /// Everything that decides the links of this host's endpoints and the addresses behind them, and nothing else: of
+    /// an address that two endpoints claim the local one is served, so no other host matters.
+    pub fn view_of_local_endpoints(&self) -> View {
+        let mut view = View::alone(self.me);
+        view.local_addresses.clone_from(&self.local.addresses);
+        if self.member.is_none() {
+            return view;
+        }
         view.networks = self
             .networks
             .catalog()
@@ -153,12 +169,6 @@ impl Fabric {
             let shown = EndpointView { network, v4, v6, mac, linked, joined };
             view.endpoints.insert((self.me, endpoint.endpoint.clone()), shown);
         }
-        for (host, fact) in self.networks.remote_endpoints() {
-            let (network, v4, v6, mac) = (fact.network, fact.v4, fact.v6, fact.mac);
-            let shown = EndpointView { network, v4, v6, mac, linked: true, joined: true };
-            view.endpoints.insert((host, fact.endpoint.clone()), shown);
-        }
-        view.probe = self.probe_view(&view.hosts);
         view
     }
 

@@ -40,8 +40,9 @@ pub fn diff_endpoint(wanted: &HostPlan, observed: &Observed, endpoint: &Endpoint
     let (link, _) = link_names(endpoint);
     let wanted = restrict(wanted, endpoint);
     let mut plan = restrict(&observed.plan, endpoint);
-    let same_address = observed.plan.endpoints.iter().filter(|(key, _)| wanted.endpoints.contains_key(key));
-    plan.endpoints.extend(same_address.map(|(key, entry)| (*key, entry.clone())));
+    let same_address =
+        wanted.endpoints.keys().filter_map(|key| Some((*key, observed.plan.endpoints.get(key)?.clone())));
+    plan.endpoints.extend(same_address);
     let broken = observed.broken.iter().filter(|(name, _)| **name == link);
     let dangling = observed.dangling.iter().filter(|key| wanted.endpoints.contains_key(key));
     let observed = Observed {

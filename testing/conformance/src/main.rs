@@ -34,6 +34,9 @@ struct Arguments {
     /// Runs no checks, but starts and ends containers for so long, seconds, and prints how long the calls took.
     #[arg(long, value_name = "SECONDS")]
     pace: Option<u64>,
+    /// The pause between two containers of `--pace`, in milliseconds
+    #[arg(long, value_name = "MS", default_value = "30", requires = "pace")]
+    rest: u64,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -58,7 +61,10 @@ async fn work(arguments: Arguments) -> Result<ExitCode> {
     };
     let engine = arguments.docker_socket.as_deref().map(Engine::listen).transpose()?;
     match arguments.pace {
-        Some(seconds) => keep_pace(options, engine, Duration::from_secs(seconds)).await,
+        Some(seconds) => {
+            let rest = Duration::from_millis(arguments.rest);
+            keep_pace(options, engine, Duration::from_secs(seconds), rest).await
+        }
         None => check(options, engine).await,
     }
 }
@@ -78,11 +84,16 @@ async fn check(options: Options, engine: Option<Engine>) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn keep_pace(options: Options, engine: Option<Engine>, span: Duration) -> Result<ExitCode> {
+async fn keep_pace(
+    options: Options,
+    engine: Option<Engine>,
+    span: Duration,
+    rest: Duration,
+) -> Result<ExitCode> {
     let dockerd = Dockerd::start(options, engine).await?;
     let network = dockerd.create_network().await.context("no network to start containers on")?;
     dockerd.driver().take_times();
-    let paced = pace(&dockerd, &network, span).await;
+    let paced = pace(&dockerd, &network, span, rest).await;
     print!("{}", table(dockerd.driver().take_times()));
     println!("\n{} containers started and ended, {} refused", paced.started, paced.refused);
     if let Some(first) = paced.first {

@@ -20,8 +20,10 @@ pub struct Paced {
     pub first: Option<String>,
 }
 
-/// Makes all calls of a container's life, again and again until `span` has passed, whatever is answered.
-pub async fn pace(dockerd: &Dockerd, network: &Network, span: Duration) -> Paced {
+/// Makes all calls of a container's life, again and again until `span` has passed, whatever is answered. Between two
+/// containers it rests: dockerd has a sandbox to take down and another one to make, which takes it tens of
+/// milliseconds.
+pub async fn pace(dockerd: &Dockerd, network: &Network, span: Duration, rest: Duration) -> Paced {
     let until = Instant::now() + span;
     let mut paced = Paced::default();
     while Instant::now() < until {
@@ -29,6 +31,7 @@ pub async fn pace(dockerd: &Dockerd, network: &Network, span: Duration) -> Paced
         life.run(network).await;
         let is_whole = life.is_whole;
         *(if is_whole { &mut paced.started } else { &mut paced.refused }) += 1;
+        tokio::time::sleep(rest).await;
     }
     paced
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use shoal_fabric::{Effect, Fabric, KeyPair};
 use shoal_networks::{EngineReport, EngineRequest, Refusal, Reply, Verb};
+use shoal_planner::{plan, restrict};
 use shoal_types::{HostId, WireGuardKey, WireGuardSecret};
 
 use crate::Situation;
@@ -199,8 +200,14 @@ impl World {
                 let now = self.now;
                 let it = &mut self.hosts[host];
                 let Some(agent) = &it.agent else { return true };
-                if let Err(broken) = it.kernel.project_endpoint(&agent.view(now), &endpoint) {
+                let (here, all) = (agent.view_of_local_endpoints(), agent.view(now));
+                let part = |view| restrict(&plan(view).0, &endpoint);
+                let as_planned = part(&here) == part(&all);
+                if let Err(broken) = it.kernel.project_endpoint(&here, &endpoint) {
                     self.violate(format!("h{host}: {broken}"));
+                }
+                if !as_planned {
+                    self.violate(format!("h{host}: a link's plan depends on other hosts"));
                 }
             }
             Effect::ProjectSoon => {

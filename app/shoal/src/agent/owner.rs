@@ -58,6 +58,8 @@ pub(crate) struct Agent {
     /// What the kernel is about to hold.
     pub(crate) kernel: projection::Projection,
     pub(crate) plan_changed: bool,
+    /// When the plan may be computed again.
+    pub(crate) next_plan: Moment,
     /// What the carrier of relayed packets was last told.
     pub(crate) relayed: RelayPlan,
     /// Counters, or an observation, were asked for and have not come.
@@ -138,6 +140,7 @@ impl Agent {
             parts,
             kernel: projection::Projection::default(),
             plan_changed: true,
+            next_plan: started,
             relayed: RelayPlan::default(),
             is_counting: false,
             is_auditing: false,
@@ -258,7 +261,8 @@ impl Agent {
         // A disk that is being written to tells by itself.
         let owed = self.owed.due().filter(|_| !self.ledger.is_writing());
         let disk = owed.into_iter().chain(self.disk_given_up()).map(|due| due.since(now));
-        let deadline = waiting.chain(held).chain(deletes).chain(disk).min();
+        let plan = self.is_plan_due().then(|| self.next_plan.since(now));
+        let deadline = waiting.chain(held).chain(deletes).chain(disk).chain(plan).min();
         Instant::now() + deadline.map_or(wait, |deadline| wait.min(deadline))
     }
 
