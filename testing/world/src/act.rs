@@ -51,6 +51,7 @@ impl World {
             | Step::PowerLoss { .. }
             | Step::Restore { .. } => self.fail(step),
             Step::Drift { host, ppm } => {
+                self.seen.extend((*ppm != 0).then_some(Situation::Drifted));
                 let now = self.now;
                 self.hosts[*host].let_drift(*ppm, now);
                 Ok(())
@@ -322,7 +323,7 @@ impl World {
         }
         let it = &mut self.hosts[host];
         (it.disk, it.engine.networks, it.engine.containers) = (disk, networks, containers);
-        (it.kernel, it.is_restored) = (Default::default(), true);
+        (it.kernel, it.is_restored, it.is_behind) = (Default::default(), true, true);
         Ok(())
     }
 

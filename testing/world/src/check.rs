@@ -56,10 +56,10 @@ impl World {
         None
     }
 
-    /// A run of addresses that two hosts believe to own.
+    /// A run of addresses that two hosts believe to own. A host that was restored cannot know better before it hears.
     fn owned_twice(&self) -> Option<String> {
         let mut all = Holdings::new();
-        for host in &self.hosts {
+        for host in self.hosts.iter().filter(|host| !host.is_behind) {
             let Some(agent) = &host.agent else { continue };
             let own = agent
                 .networks()

@@ -84,6 +84,16 @@ impl Maker {
             }
             95 => Step::Wait(Duration::from_millis(5_000 + self.prng.below(40_000))),
             96 => self.mended(at, Step::DiskRefuses { host }, Step::DiskWrites { host }),
+            97 => {
+                let later = at + 3 + usize::try_from(self.prng.below(12)).unwrap_or_default();
+                let back = [Step::Restore { host }, Step::EngineUp { host }, Step::Agent { host }];
+                self.due.extend(back.map(|step| (later, step)));
+                Step::Backup { host }
+            }
+            98 => {
+                let ppm = i64::try_from(self.prng.below(200_000)).unwrap_or_default() - 100_000;
+                self.mended(at, Step::Drift { host, ppm }, Step::Drift { host, ppm: 0 })
+            }
             _ => self.run(host),
         }
     }

@@ -53,6 +53,8 @@ pub(crate) struct Host {
     pub(crate) backup: Option<Backup>,
     /// It went on from a copy of its disks, and may say so.
     pub(crate) is_restored: bool,
+    /// It has not heard yet what it said since that backup, so it owns what it gave since.
+    pub(crate) is_behind: bool,
     pub(crate) slow: Duration,
     /// It left its fabric and has not joined again.
     pub(crate) has_left: bool,
@@ -110,6 +112,7 @@ impl Host {
             drift: (0, Moment::ZERO),
             backup: None,
             is_restored: false,
+            is_behind: false,
             slow: Duration::ZERO,
             has_left: false,
             was_member: false,

@@ -235,6 +235,10 @@ impl World {
                 if alarms.into_iter().any(|alarm| sentence.contains(alarm)) {
                     self.violate(format!("a false alarm: h{host} says: {sentence}"));
                 }
+                if sentence.starts_with("this host was restored") {
+                    self.seen.insert(Situation::Restored);
+                    self.hosts[host].is_behind = false;
+                }
                 if self.hosts[host].notices.insert(sentence.clone()) {
                     self.remark(host, &format!("notice: {sentence}"));
                 }

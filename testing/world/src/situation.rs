@@ -73,6 +73,10 @@ situations! {
     EditWaited,
     /// The wall clock went back.
     ClockWentBack,
+    /// A clock ran too fast or too slow for a while.
+    Drifted,
+    /// A host was restored from a backup, and said so.
+    Restored,
     /// A host was slow.
     SlowHost,
     /// A link worked in one direction only.
