@@ -272,8 +272,19 @@ impl Agent {
         self.fabric.networks().catalog().by_name(name).is_some()
     }
 
+    /// Finds out by which of its addresses this host reaches a member, which a name server may take its time for.
+    fn join(&self, join: Join, reply: Reply) {
+        let inputs = self.parts.inputs.clone();
+        tokio::spawn(async move {
+            let member = (join.host.as_str(), join.port.unwrap_or(PORT_DEFAULT));
+            let target = tokio::net::lookup_host(member).await.ok().and_then(|mut found| found.next());
+            let source = target.and_then(machine::source_towards);
+            inputs.send(Input::Joining(join, source, reply)).await
+        });
+    }
+
     /// Asks a member to let this host in. The loop goes on meanwhile.
-    fn join(&mut self, join: Join, reply: Reply) {
+    pub(crate) fn join_from(&mut self, join: Join, source: Option<IpAddr>, reply: Reply) {
         let token: Token = match join.token.trim().parse() {
             Ok(token) => token,
             Err(error) => return drop(reply.send(Err(Failure::user(format!("{error}"))))),
@@ -281,7 +292,7 @@ impl Agent {
         let port = join.port.unwrap_or(PORT_DEFAULT);
         let host = if join.host.contains(':') { format!("[{}]", join.host) } else { join.host.clone() };
         let address = format!("{host}:{port}");
-        if let Err(failure) = self.prepare_join(&token, join, port) {
+        if let Err(failure) = self.prepare_join(&token, join, source) {
             return drop(reply.send(Err(failure)));
         }
         let local = self.fabric.local();
@@ -304,7 +315,7 @@ impl Agent {
 
     /// Finds out what this host says of itself. A member of the token's fabric has said it: it only needs another
     /// certificate.
-    fn prepare_join(&mut self, token: &Token, join: Join, port: u16) -> Result<(), Failure> {
+    fn prepare_join(&mut self, token: &Token, join: Join, source: Option<IpAddr>) -> Result<(), Failure> {
         if let Some(identity) = self.fabric.identity() {
             let fabric = identity.fabric;
             return if fabric != token.fabric() {
@@ -318,8 +329,7 @@ impl Agent {
             };
         }
         let found = join.advertise.is_empty() && self.parts.settings.advertise.is_empty();
-        let advertise =
-            if join.advertise.is_empty() { self.advertise_towards(&join.host, port) } else { join.advertise };
+        let advertise = if join.advertise.is_empty() { self.advertise_first(source) } else { join.advertise };
         self.say(&Said { name: None, advertise, found })
     }
 
@@ -372,14 +382,11 @@ impl Agent {
     }
 
     /// The address from which the member is reached comes first; then one of the other family.
-    fn advertise_towards(&self, host: &str, port: u16) -> Vec<IpAddr> {
+    fn advertise_first(&self, source: Option<IpAddr>) -> Vec<IpAddr> {
         let configured = &self.parts.settings.advertise;
         if !configured.is_empty() {
             return configured.clone();
         }
-        let target =
-            std::net::ToSocketAddrs::to_socket_addrs(&(host, port)).ok().and_then(|mut it| it.next());
-        let source = target.and_then(machine::source_towards);
         let known = self.fabric.local().addresses.iter().copied();
         let others =
             known.filter(|address| source.is_none_or(|source| source.is_ipv4() != address.is_ipv4()));

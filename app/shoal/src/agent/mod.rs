@@ -34,11 +34,12 @@ mod strangers;
 mod verbs;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use shoal_api::{Answer, Command, Failure};
+use shoal_api::{Answer, Command, Failure, Join};
 use shoal_containers::Docker;
 use shoal_dataplane::{Features, HostKernel, Options};
 use shoal_fabric::{At, Fabric, LocalHost, LocalTunnels};
@@ -71,6 +72,8 @@ pub(crate) enum Input {
     Foreign(engine::ForeignNetworks),
     /// Stopped containers that cannot start, because a network of ours was made again since.
     Stranded(Vec<shoal_containers::Stranded>),
+    /// A host of a fabric is to be asked to let us in; by which of our addresses it is reached.
+    Joining(Join, Option<IpAddr>, oneshot::Sender<Result<Answer, Failure>>),
     /// Another host let us in, or not.
     Joined(Box<Result<Joined, Failure>>, oneshot::Sender<Result<Answer, Failure>>),
     /// Which addresses and routes the machine has.

@@ -289,6 +289,7 @@ impl Agent {
                 }
             }
             Input::Stranded(stranded) => self.stranded = stranded,
+            Input::Joining(join, source, reply) => self.join_from(join, source, reply),
             Input::Joined(result, reply) => self.joined(*result, reply),
             Input::Surveyed(survey) => self.surveyed(&survey),
             Input::Probed(host, path) => {
