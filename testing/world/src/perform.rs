@@ -104,9 +104,13 @@ impl World {
         }
     }
 
-    /// Carries effects out in their order; false if the agent died over them or the disk refused.
+    /// Carries effects out as the real agent does: what need not wait for the disk goes ahead of it, all else comes
+    /// behind what is to be kept, in its order. False if the agent died over them or the disk refused.
     pub(crate) fn perform(&mut self, host: usize, effects: Vec<Effect>) -> bool {
-        let mut effects = effects.into_iter();
+        let (ahead, behind): (Vec<_>, Vec<_>) = effects.into_iter().partition(|effect| {
+            matches!(effect, Effect::Project(_) | Effect::ProjectSoon | Effect::Datagram(..))
+        });
+        let mut effects = ahead.into_iter().chain(behind);
         while let Some(effect) = effects.next() {
             if self.burn(host) {
                 return false;
