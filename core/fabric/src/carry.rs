@@ -191,8 +191,10 @@ impl Fabric {
                 "this host was restored from an old backup or cloned: the fabric knew its state {held}; it has published \
                  itself anew as {taken}"
             ),
-            Notice::TwoStates { author, .. } => format!(
-                "two live hosts share the key of host {}: one is a clone; run `shoal leave` on it and join again",
+            // A host with a twin finds out by itself, and stops; one that was restored goes on.
+            Notice::TwoStates { author, version } => format!(
+                "host {} has told two states under version {version}: it was restored from an old backup and had not heard \
+                 of it yet, or another host has its key; look whether its agent runs",
                 self.networks.host_name(*author)
             ),
             Notice::Refused { author, reason } => {

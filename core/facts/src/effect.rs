@@ -58,8 +58,9 @@ pub enum Notice {
         /// not lose an entry (an address range given away) publishes it again.
         lost: Vec<Change>,
     },
-    /// An author signed two different states under one version: two live hosts share its key. The state with
-    /// the higher digest is kept everywhere.
+    /// An author signed two different states under one version: it was restored from an old backup and published
+    /// before it heard of what it had published since, or two live hosts share its key. The state with the higher
+    /// digest is kept everywhere.
     TwoStates {
         /// The author.
         author: HostId,

@@ -17,9 +17,6 @@ const PROJECT_AFTER: Duration = Duration::from_millis(1);
 /// How often the agent asks the engine for the names of containers, whatever it was told.
 const NAMES_EVERY: Duration = Duration::from_secs(10);
 
-/// Parts of sentences that no agent may say here, but for the first where a host was restored.
-const FALSE_ALARMS: [&str; 3] = ["restored from an old backup", "share the key", "is damaged"];
-
 impl World {
     pub(crate) fn start_agent(&mut self, host: usize) {
         let seed = self.prng.next_u64();
@@ -235,8 +232,7 @@ impl World {
             Effect::Trust(trust) => self.hosts[host].trust = Some(trust),
             Effect::DrawTunnelKeys => self.draw_tunnel_keys(host),
             Effect::Notice(sentence) => {
-                let alarms = FALSE_ALARMS.iter().skip(usize::from(self.hosts[host].is_restored));
-                if alarms.into_iter().any(|alarm| sentence.contains(alarm)) {
+                if self.is_false_alarm(host, &sentence) {
                     self.violate(format!("a false alarm: h{host} says: {sentence}"));
                 }
                 if sentence.starts_with("this host was restored") {
@@ -253,6 +249,16 @@ impl World {
             }
         }
         true
+    }
+
+    /// Whether an agent says what cannot be so.
+    fn is_false_alarm(&self, host: usize, sentence: &str) -> bool {
+        let alarms = [
+            ("this host was restored", self.hosts[host].is_restored),
+            ("has told two states", self.hosts.iter().any(|host| host.is_restored)),
+            ("is damaged", false),
+        ];
+        alarms.iter().any(|(alarm, may_be)| !may_be && sentence.contains(alarm))
     }
 
     fn send_datagram(&mut self, host: usize, to: HostId, bytes: &[u8]) {
