@@ -321,6 +321,12 @@ impl World {
         if self.hosts[host].engine.up {
             self.engine_down(host);
         }
+        // What it had deleted and nobody else had heard of was never deleted.
+        let others = || self.hosts.iter().filter(|it| it.index != host).filter_map(|it| it.member());
+        let heard = |network| others().any(|agent| agent.networks().catalog().get(network).is_none());
+        let unheard = self.deleted.iter().filter(|(network, by)| **by == host && !heard(**network));
+        let unheard: Vec<_> = unheard.map(|(network, _)| *network).collect();
+        self.deleted.retain(|network, _| !unheard.contains(network));
         let it = &mut self.hosts[host];
         (it.disk, it.engine.networks, it.engine.containers) = (disk, networks, containers);
         (it.kernel, it.is_restored, it.is_behind) = (Default::default(), true, true);
