@@ -47,6 +47,7 @@ rules! { tidy:
     cores_have_the_same_inside
     links_lead_somewhere
     every_page_is_linked
+    tests_that_pages_name_exist
     c_files_name_their_licence
     every_drop_is_explained
     fuzz_targets_have_a_corpus

@@ -44,6 +44,24 @@ pub(super) fn every_page_is_linked(tree: &Tree) -> Vec<Finding> {
         .collect()
 }
 
+/// Code of at least four words in a row of a table is a test's name.
+pub(super) fn tests_that_pages_name_exist(tree: &Tree) -> Vec<Finding> {
+    let is_name = |code: &str| code.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_');
+    let mut findings = Vec::new();
+    for page in tree.ending(&[".md"]) {
+        for (number, line) in page.lines().filter(|(_, line)| line.starts_with('|')) {
+            let codes = line.split('`').skip(1).step_by(2);
+            for code in codes.filter(|code| is_name(code) && code.matches('_').count() > 2) {
+                let function = format!("fn {code}(");
+                if !tree.ending(&[".rs"]).any(|file| file.text.contains(&function)) {
+                    findings.push(Finding::new(page.path, number, format!("no test is called {code}")));
+                }
+            }
+        }
+    }
+    findings
+}
+
 /// Targets of links and pictures with their lines, code blocks left out. Both `[text](target)` and `src="target"`.
 fn links(page: File<'_>) -> Vec<(usize, String)> {
     let mut found = Vec::new();
@@ -99,6 +117,13 @@ fn headings(text: &str) -> BTreeSet<String> {
 mod tests {
     use super::super::places;
     use super::*;
+
+    #[test]
+    fn a_test_that_no_page_may_name_is_found() {
+        let page = "| `a_test_that_is_there` | `--flag` `a_name` |\n| `a_test_that_is_gone` |\n`a_b_c_d`\n";
+        let files = [("a.md", page), ("a.rs", "fn a_test_that_is_there() {}\n")];
+        assert_eq!(places(tests_that_pages_name_exist, &files), ["a.md:2"]);
+    }
 
     #[test]
     fn a_link_to_nothing_is_found() {

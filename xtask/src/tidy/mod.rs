@@ -29,6 +29,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "cores_have_the_same_inside", run: crates::cores_have_the_same_inside },
     Check { name: "links_lead_somewhere", run: markdown::links_lead_somewhere },
     Check { name: "every_page_is_linked", run: markdown::every_page_is_linked },
+    Check { name: "tests_that_pages_name_exist", run: markdown::tests_that_pages_name_exist },
     Check { name: "c_files_name_their_licence", run: c::c_files_name_their_licence },
     Check { name: "every_drop_is_explained", run: c::every_drop_is_explained },
     Check { name: "fuzz_targets_have_a_corpus", run: fuzz::fuzz_targets_have_a_corpus },
