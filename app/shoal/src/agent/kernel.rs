@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::time::Duration;
 
 use shoal_plan::{Change, EndpointKey, Observed};
 use shoal_ports::{Counters, Kernel, KernelError};
@@ -50,6 +51,34 @@ enum Work {
     Counters(oneshot::Sender<Result<Counters, KernelError>>),
 }
 
+/// How long a removal gives way to containers that wait.
+const REMOVAL_GIVES_WAY: Duration = Duration::from_secs(1);
+
+/// Batches of the quick lane that are not done. The kernel makes and removes links one at a time, so a removal that
+/// has begun holds the next container up for as long as it takes.
+#[derive(Default)]
+struct Waiting {
+    batches: Mutex<usize>,
+    none: Condvar,
+}
+
+impl Waiting {
+    fn change(&self, by: impl FnOnce(&mut usize)) {
+        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        by(&mut batches);
+        if *batches == 0 {
+            self.none.notify_all();
+        }
+    }
+
+    /// Lets those that wait go first, for a while.
+    fn give_way(&self) {
+        let batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
+        // What comes of the wait makes no difference.
+        drop(self.none.wait_timeout_while(batches, REMOVAL_GIVES_WAY, |batches| *batches > 0));
+    }
+}
+
 /// A handle to the threads. Work is queued by the call itself, in the order of calls; what it returns need not be
 /// waited for. The threads end with the last clone.
 #[derive(Clone)]
@@ -57,6 +86,7 @@ pub(crate) struct KernelThreads {
     quick: mpsc::Sender<Work>,
     removal: mpsc::Sender<Work>,
     slow: mpsc::Sender<Work>,
+    waiting: Arc<Waiting>,
 }
 
 impl KernelThreads {
@@ -68,26 +98,28 @@ impl KernelThreads {
         let (slow, slow_inbox) = mpsc::channel();
         let (opened, outcome) = oneshot::channel();
         let shared = Arc::new(OnceLock::new());
-        let once_open = |name, barrier: mpsc::Receiver<()>| {
+        let waiting = Arc::new(Waiting::default());
+        let once_open = |name, lane, barrier: mpsc::Receiver<()>| {
             let (work, inbox) = mpsc::channel();
-            let shared = Arc::clone(&shared);
+            let (shared, waiting) = (Arc::clone(&shared), Arc::clone(&waiting));
             spawn(name, move || {
                 // Nothing is ever sent: it hears that the other end is dropped.
                 let _ = barrier.recv();
-                serve(&shared, &inbox);
+                serve(&shared, lane, &waiting, &inbox);
             })?;
             Ok(work)
         };
         let ((until_open, barrier), (until_open_too, barrier_too)) = (mpsc::channel(), mpsc::channel());
-        let quick = once_open("kernel-quick", barrier)?;
-        let removal = once_open("kernel-removal", barrier_too)?;
+        let quick = once_open("kernel-quick", Lane::Quick, barrier)?;
+        let removal = once_open("kernel-removal", Lane::Removal, barrier_too)?;
+        let all = Arc::clone(&waiting);
         spawn("kernel-slow", move || {
             let result = open().map(|kernel| drop(shared.set(Shared::new(kernel))));
             let _ = opened.send(result);
             drop::<[mpsc::Sender<()>; 2]>([until_open, until_open_too]);
-            serve(&shared, &slow_inbox);
+            serve(&shared, Lane::Slow, &all, &slow_inbox);
         })?;
-        Ok((Self { quick, removal, slow }, outcome))
+        Ok((Self { quick, removal, slow, waiting }, outcome))
     }
 
     /// Applies a batch. Returns what was refused.
@@ -95,7 +127,10 @@ impl KernelThreads {
         let copy = batch.changes.clone();
         let (reply, answer) = oneshot::channel();
         let thread = match lane {
-            Lane::Quick => &self.quick,
+            Lane::Quick => {
+                self.waiting.change(|batches| *batches += 1);
+                &self.quick
+            }
             Lane::Removal => &self.removal,
             Lane::Slow => &self.slow,
         };
@@ -200,14 +235,25 @@ impl<K: Kernel> Shared<K> {
 }
 
 /// Works until nobody has a handle; not at all if the kernel could not be opened.
-fn serve<K: Kernel>(shared: &OnceLock<Shared<K>>, inbox: &mpsc::Receiver<Work>) {
+fn serve<K: Kernel>(
+    shared: &OnceLock<Shared<K>>,
+    lane: Lane,
+    waiting: &Waiting,
+    inbox: &mpsc::Receiver<Work>,
+) {
     let Some(shared) = shared.get() else { return };
     while let Ok(work) = inbox.recv() {
+        if lane == Lane::Removal {
+            waiting.give_way();
+        }
         // Nobody waiting for an answer is no reason not to do the work.
         match work {
             Work::Apply(batch, reply) => drop(reply.send(shared.apply(&batch))),
             Work::Observe(reply) => drop(reply.send(shared.kernel.observe())),
             Work::Counters(reply) => drop(reply.send(shared.kernel.counters())),
+        }
+        if lane == Lane::Quick {
+            waiting.change(|batches| *batches -= 1);
         }
     }
 }

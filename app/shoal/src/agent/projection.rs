@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shoal_plan::{Change, EndpointEntry, HostPlan, Observed};
+use shoal_plan::{Change, EndpointEntry, HostPlan, LinkSources, Observed};
 use shoal_planner::{View, diff, diff_endpoint, link_names, plan, restrict};
 use shoal_types::{EndpointId, LinkName};
 
@@ -144,11 +144,15 @@ impl Projection {
         std::mem::replace(&mut self.expected, observed.plan.clone())
     }
 
-    /// The batches under way that an answer about an endpoint must wait for: those that make what it needs. That
-    /// something goes is not waited for: the kernel takes its time with links.
+    /// The batches under way that an answer about an endpoint must wait for: those that make what it needs, a link with
+    /// its addresses. That something goes is not waited for: the kernel takes its time with links.
     pub(crate) fn awaited_for(&self, endpoint: &EndpointId) -> BTreeSet<u64> {
         let (link, _) = link_names(endpoint);
-        let makes = |change: &Change| !matches!(change, Change::RemoveLink(_)) && concerns(change, &link);
+        let makes = |change: &Change| match change {
+            Change::SetLink(name, wanted) => *name == link && wanted.sources != LinkSources::default(),
+            Change::SetEndpoint(_, EndpointEntry::Local(name)) => *name == link,
+            _ => false,
+        };
         let quick = self.under_way.iter().filter(|(_, (lane, _))| *lane == Lane::Quick);
         let concerned = quick.filter(|(_, (_, changes))| changes.iter().any(makes));
         concerned.map(|(number, _)| *number).collect()
