@@ -98,6 +98,9 @@ impl Facts {
         if old.as_ref().is_some_and(|old| old.head.version == version) {
             out.notices.push(Notice::TwoStates { author, version });
         }
+        if let Some(old) = old.as_ref().filter(|old| old.head.version.incarnation < version.incarnation) {
+            self.hand_back(author, old, now, out);
+        }
         out.replace(author, old.as_deref(), self.held(author));
         self.counters.applied += 1;
         self.peers.stir(now);
@@ -134,16 +137,9 @@ mod tests {
     use super::*;
     use crate::head::Head;
     use crate::set::{Entries, digest_of};
+    use crate::testing::Lenient;
     use crate::testing::{TestKey, host, put};
     use crate::{Effect, Version};
-
-    struct Lenient;
-
-    impl Judge for Lenient {
-        fn admits(&self, _: HostId, _: &dyn Fn(&[u8]) -> Option<Vec<u8>>) -> Result<(), String> {
-            Ok(())
-        }
-    }
 
     /// The whole set of host 1 as a delta, ready to be tampered with.
     fn genuine() -> Delta {

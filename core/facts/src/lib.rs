@@ -27,6 +27,7 @@ mod incoming;
 mod limits;
 mod load;
 mod outcome;
+mod outlived;
 mod own;
 mod peers;
 mod set;
@@ -55,6 +56,7 @@ pub use view::HeadView;
 
 use head::Mark;
 use outcome::Outcome;
+use outlived::Outlived;
 use own::TombstoneAges;
 use peers::Peers;
 use set::Set;
@@ -85,8 +87,10 @@ pub struct Facts {
     forgotten: BTreeSet<HostId>,
     peers: Peers,
     tombstones: TombstoneAges,
-    /// Whether this run has taken a new incarnation; a second reason to do so means that another host has our key.
-    reborn: bool,
+    /// The newest known state of the life that this run has lost, if it has taken a new incarnation; a second reason to
+    /// do so means that another host has our key.
+    reborn_after: Option<Mark>,
+    outlived: Outlived,
     /// Sets asked for a moment ago, so that several peers that know more do not all send the same.
     asked: ExpiringMap<HostId, Mark>,
     /// Authors whose whole set was asked for a moment ago, because something sent in their name was wrong.
@@ -123,7 +127,8 @@ impl Facts {
             forgotten: BTreeSet::new(),
             peers: Peers::new(me, seed, now),
             tombstones,
-            reborn: false,
+            reborn_after: None,
+            outlived: Outlived::default(),
             asked: ExpiringMap::new(AUTHORS_MAX),
             asked_whole: ExpiringMap::new(AUTHORS_MAX),
             refused: ExpiringMap::new(AUTHORS_MAX),
@@ -203,6 +208,7 @@ impl Facts {
         self.asked_whole.expire(now);
         self.refused.expire(now);
         self.collect_tombstones(now, &mut out);
+        self.hand_back_again(now, &mut out);
         if let Some(peer) = self.peers.round_due(now) {
             self.counters.rounds += 1;
             self.send_digest(&[peer], &mut out);
@@ -213,7 +219,10 @@ impl Facts {
     /// When [`Facts::tick`] next has something to do.
     pub fn next_timeout(&self) -> Option<Moment> {
         let leftovers = (!self.leftovers.is_empty()).then_some(Moment::ZERO);
-        [leftovers, self.peers.next_round(), self.tombstones.due()].into_iter().flatten().min()
+        [leftovers, self.peers.next_round(), self.tombstones.due(), self.outlived.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Everything, as messages for the `receive` of a host that joins. What it held itself, if it was a member
@@ -237,7 +246,8 @@ impl Facts {
             forgotten: self.forgotten.clone(),
             peers: Peers::new(me, seed, now),
             tombstones: TombstoneAges::of_loaded(self.held(me), now),
-            reborn: false,
+            reborn_after: None,
+            outlived: Outlived::default(),
             asked: ExpiringMap::new(AUTHORS_MAX),
             asked_whole: ExpiringMap::new(AUTHORS_MAX),
             refused: ExpiringMap::new(AUTHORS_MAX),

@@ -62,6 +62,9 @@ impl Facts {
     pub(crate) fn take_own(&mut self, from: HostId, delta: Delta, now: Moment, out: &mut Outcome) {
         let theirs = delta.head.mark();
         if theirs <= self.own_mark() {
+            if self.take_outlived(&delta, out) {
+                return;
+            }
             self.counters.discard(Discarded::Stale);
         } else if !delta.head.is_genuine() {
             self.counters.discard(Discarded::BadSignature);
@@ -76,7 +79,8 @@ impl Facts {
 
     fn outlive(&mut self, held: &Set, now: Moment, out: &mut Outcome) {
         let version = held.head.version;
-        let Some(incarnation) = version.incarnation.checked_add(1).filter(|_| !self.reborn) else {
+        let Some(incarnation) = version.incarnation.checked_add(1).filter(|_| self.reborn_after.is_none())
+        else {
             out.conflict = Some(format!(
                 "another host has the key of this host ({}) and has published version {version}: stop one of the two, \
                  remove its state directory and let it join again as a host of its own; if there is no other, \
@@ -85,21 +89,14 @@ impl Facts {
             ));
             return;
         };
-        self.reborn = true;
+        self.reborn_after = Some(held.head.mark());
         let before = self.own_mark().version.counter;
         let mut entries = self.own_entries();
         entries.retain(|_, entry| entry.value.is_some());
         let taken = Version { incarnation, counter: before + 1 };
         self.tombstones = TombstoneAges::default();
         self.commit(taken, before, entries, out);
-        let lost = differences(Some(held), self.held(self.me));
-        let lost = lost.into_iter().map(|(key, held, kept)| Change {
-            author: self.me,
-            key: key.to_vec(),
-            old: held.and_then(|entry| entry.value.clone()),
-            new: kept.and_then(|entry| entry.value.clone()),
-        });
-        let lost = lost.filter(|change| change.old != change.new).collect();
+        let lost = differences_to(held, self.held(self.me), self.me);
         out.notices.push(Notice::Restored { held: version, taken, lost });
         self.push_own(Mark::default(), now, out);
     }
@@ -137,7 +134,7 @@ impl Facts {
         }
     }
 
-    fn own_mark(&self) -> Mark {
+    pub(crate) fn own_mark(&self) -> Mark {
         self.mark_of(self.me)
     }
 
@@ -190,6 +187,17 @@ impl TombstoneAges {
     fn collected(&mut self, floor: u64) {
         self.made.retain(|(counter, _)| *counter > floor);
     }
+}
+
+/// What differs between a state of this host that was lost and the one it has.
+pub(crate) fn differences_to(lost: &Set, kept: Option<&Set>, author: HostId) -> Vec<Change> {
+    let changes = differences(Some(lost), kept).into_iter().map(|(key, lost, kept)| Change {
+        author,
+        key: key.to_vec(),
+        old: lost.and_then(|entry| entry.value.clone()),
+        new: kept.and_then(|entry| entry.value.clone()),
+    });
+    changes.filter(|change| change.old != change.new).collect()
 }
 
 #[cfg(test)]
