@@ -38,6 +38,9 @@ const ADVERTISE_MAX: usize = 8;
 /// Shortest life of a key.
 const KEY_LIFETIME_MIN: Duration = Duration::from_secs(120);
 
+/// Shortest lease.
+const LEASE_MIN: Duration = Duration::from_secs(60);
+
 /// Least MTU: what IPv6 asks of every link (RFC 8200, section 5).
 const MTU_MIN: u16 = 1280;
 
@@ -96,6 +99,14 @@ pub const KEYS: &[Key] = &[
         help: "How long a key of encrypted tunnels is used: a number with m, h or d [default: 7d]",
         set: |settings, raw| key_lifetime(raw).map(|lifetime| settings.key_lifetime = lifetime),
         show: |settings| span_text(settings.key_lifetime),
+    },
+    Key {
+        name: "lease",
+        flag: "--lease",
+        many: false,
+        help: "How long other hosts wait for word of one before they take over its spare addresses [default: 1h]",
+        set: |settings, raw| lease(raw).map(|lease| settings.lease = lease),
+        show: |settings| span_text(settings.lease),
     },
     Key {
         name: "vxlan_port",
@@ -195,6 +206,16 @@ fn key_lifetime(raw: &Raw) -> Result<Duration, String> {
         return Err("a key is used for two minutes at least: a change of keys takes one".into());
     }
     Ok(lifetime)
+}
+
+fn lease(raw: &Raw) -> Result<Duration, String> {
+    let lease = parse_span(&raw.text()?)?;
+    if lease < LEASE_MIN {
+        return Err(
+            "a lease lasts a minute at least: a host that restarts must not lose its addresses".into()
+        );
+    }
+    Ok(lease)
 }
 
 fn advertise(raw: &Raw) -> Result<Vec<IpAddr>, String> {

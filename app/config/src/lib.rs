@@ -60,6 +60,8 @@ pub struct Settings {
     pub relay_port: u16,
     /// How long a key of encrypted tunnels is used.
     pub key_lifetime: Duration,
+    /// How long this host waits for word of another one before it votes that the other's addresses may be taken over.
+    pub lease: Duration,
     /// What the names of tunnel devices begin with.
     pub tunnel_device: String,
     /// Underlay addresses told to the other hosts, the preferred one first, at most 8; empty: chosen by the agent.
@@ -91,6 +93,7 @@ impl Default for Settings {
             wireguard_port: 7375,
             relay_port: 7377,
             key_lifetime: shoal_tunnels::KEY_LIFETIME,
+            lease: shoal_leases::LEASE,
             tunnel_device: "shoal".into(),
             advertise: Vec::new(),
             name: None,

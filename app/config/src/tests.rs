@@ -61,6 +61,7 @@ fn every_key_is_read_from_the_file_and_shown_as_it_was_read() {
         wireguard_port = 5
         relay_port = 7
         key_lifetime = "1d12h"
+        lease = "2h"
         vxlan_port = "65535"
         tunnel_device = "sh"
         mtu = 1280
@@ -81,6 +82,7 @@ fn every_key_is_read_from_the_file_and_shown_as_it_was_read() {
         "5",
         "7",
         "1d12h",
+        "2h",
         "65535",
         "sh",
         "1280",

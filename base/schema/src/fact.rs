@@ -29,6 +29,14 @@ pub enum Fact {
     Secret(SecretFact),
     /// Where the author hears another host's end from, if that is not where the other says it is.
     Sighting(SightingFact),
+    /// The author's lease on what it owns, and who witnesses it.
+    Lease(LeaseFact),
+    /// What the author owns and does not use, in one pool.
+    Spare(SpareFact),
+    /// The author's vote that another host's lease has ended.
+    Vote(VoteFact),
+    /// Which hosts the author knows, while something of a forgotten one waits for all to know the same.
+    Roster(RosterFact),
     /// A host that is out for good, whoever says so. Outranks everything its subject says; never collected.
     Forgotten(ForgottenFact),
 }
@@ -160,6 +168,8 @@ pub struct GiftFact {
     pub last: IpAddr,
     /// The new owner.
     pub to: HostId,
+    /// The owner it was taken over from, if the author did not own it: then `to` is the author.
+    pub from: Option<HostId>,
     /// One more than the highest epoch under which the author held any address of the run (a grant has epoch 0).
     pub epoch: u32,
 }
@@ -232,4 +242,73 @@ pub struct ForgottenFact {
     pub name: String,
     /// When.
     pub at: WallTime,
+}
+
+/// A host's lease on the addresses that it owns: who witnesses it. docs/internals/addresses.md has the protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseFact {
+    /// Rises by one whenever another field changes; the first is 1.
+    pub term: u32,
+    /// The hosts that renew the lease, or vote that it has ended, ascending and without the author; at most 15.
+    pub witnesses: Vec<HostId>,
+    /// The witnesses of the term before, whose word is needed too.
+    pub before: Vec<HostId>,
+    /// Takers that earlier votes named and that have decided, as the author has heard; ascending, at most 64.
+    pub settled: Vec<HostId>,
+}
+
+/// What a host owns of a pool and promises not to hand out or give before its witnesses have heard that it wants it
+/// back. All else that it owns is its reserve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpareFact {
+    /// The network.
+    pub network: NetworkId,
+    /// Which of its subnets.
+    pub pool: PoolIndex,
+    /// Runs that may be taken over when the lease has ended: first and last address, ascending; at most 64.
+    pub spare: Vec<(IpAddr, IpAddr)>,
+    /// Runs that were spare and that the author wants back, ascending; at most 64. They may not be taken over.
+    pub wanted: Vec<(IpAddr, IpAddr)>,
+}
+
+/// A state of a host's facts; ordered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FactsVersion {
+    /// Which life of the host.
+    pub incarnation: u64,
+    /// Which state in it.
+    pub counter: u64,
+}
+
+/// A witness's vote that a host's lease has ended. A witness has one vote per host and does not renew while it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoteFact {
+    /// The host that was not heard.
+    pub owner: HostId,
+    /// The term of its lease.
+    pub term: u32,
+    /// Who takes over.
+    pub taker: HostId,
+    /// The state of the owner's facts that the author holds.
+    pub seen: FactsVersion,
+    /// What the taker has decided; only the taker's own vote says so.
+    pub decision: Decision,
+}
+
+/// What a taker does with the votes for it. It does not go back from either decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It waits for votes.
+    Open,
+    /// It has taken over.
+    Taken,
+    /// It never will.
+    Renounced,
+}
+
+/// Which hosts a host knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RosterFact {
+    /// A hash over the hosts that are in the fabric and those that are out.
+    pub digest: [u8; 32],
 }

@@ -8,7 +8,8 @@ mod fact;
 mod wire;
 
 pub use fact::{
-    EndpointFact, Fact, ForgottenFact, GiftFact, Grant, HostFact, NetworkFact, NetworkSpec, SecretFact,
-    SightingFact, Subnet, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
+    Decision, EndpointFact, Fact, FactsVersion, ForgottenFact, GiftFact, Grant, HostFact, LeaseFact,
+    NetworkFact, NetworkSpec, RosterFact, SecretFact, SightingFact, SpareFact, Subnet, Taken, TakenFact,
+    TokenFact, TunnelFact, UseFact, VoteFact,
 };
 pub use wire::{DecodeError, FactKey, FactKind, limit};

@@ -77,6 +77,10 @@ impl Fact {
             Self::Tunnel(fact) => message::Tunnel::from(fact).encode_to_vec(),
             Self::Secret(fact) => message::Secret::from(fact).encode_to_vec(),
             Self::Sighting(fact) => message::Sighting::from(fact).encode_to_vec(),
+            Self::Lease(fact) => message::Lease::from(fact).encode_to_vec(),
+            Self::Spare(fact) => message::Spare::from(fact).encode_to_vec(),
+            Self::Vote(fact) => message::Vote::from(fact).encode_to_vec(),
+            Self::Roster(fact) => message::Roster::from(fact).encode_to_vec(),
             Self::Forgotten(fact) => message::Forgotten::from(fact).encode_to_vec(),
         }
     }
@@ -104,6 +108,12 @@ impl Fact {
             ParsedKey::Sighting(host, generation) => {
                 read::<message::Sighting>(kind, value)?.fact(host, generation).map(Self::Sighting)
             }
+            ParsedKey::Lease => read::<message::Lease>(kind, value)?.fact().map(Self::Lease),
+            ParsedKey::Spare(network, pool) => {
+                read::<message::Spare>(kind, value)?.fact(network, pool).map(Self::Spare)
+            }
+            ParsedKey::Vote(owner) => read::<message::Vote>(kind, value)?.fact(owner).map(Self::Vote),
+            ParsedKey::Roster => read::<message::Roster>(kind, value)?.fact().map(Self::Roster),
             ParsedKey::Forgotten(host) => {
                 read::<message::Forgotten>(kind, value)?.fact(host).map(Self::Forgotten)
             }

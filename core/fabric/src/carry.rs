@@ -1,5 +1,7 @@
 //! Carries effects from one core to the next until only the agent's are left.
 
+use std::collections::BTreeSet;
+
 use shoal_facts::Change;
 use shoal_ipam::Ask;
 use shoal_networks::Effect as NetworksEffect;
@@ -125,7 +127,8 @@ impl Fabric {
             let old = read(change, change.old.as_deref())?;
             outdone(&old, read(change, change.new.as_deref())).then_some(old)
         });
-        let facts: Vec<Fact> = lasting.collect();
+        let leases = lost.iter().filter_map(|change| self.leases_after_loss(change));
+        let facts: Vec<Fact> = lasting.chain(leases).collect();
         self.publish_facts(&facts, at)
     }
 
@@ -149,6 +152,7 @@ impl Fabric {
     fn learn(&mut self, changes: Vec<Change>, at: At) -> Vec<Effect> {
         let mut effects = Vec::new();
         let (mut replan, mut batch) = (false, Acquaintances::default());
+        let mut owners = BTreeSet::new();
         for change in changes {
             let old = change.old.as_deref().and_then(|bytes| Fact::decode(&change.key, bytes).ok());
             let new = change.new.as_deref().map(|bytes| Fact::decode(&change.key, bytes));
@@ -156,6 +160,7 @@ impl Fabric {
                 Some(Ok(fact)) => {
                     effects.extend(self.learn_of_members(change.author, &fact, at, &mut batch));
                     replan |= self.learn_of_tunnels(change.author, &fact, at.now);
+                    owners.extend(self.learn_of_leases(change.author, &fact).then_some(change.author));
                     replan |= self.networks.learn(change.author, fact, at.wall);
                 }
                 Some(Err(shoal_schema::DecodeError::UnknownKind)) => {}
@@ -174,6 +179,7 @@ impl Fabric {
         self.next_reconcile = at.now;
         let kept = self.networks.keep();
         effects.extend(self.carry_networks(kept, at));
+        effects.extend(owners.into_iter().flat_map(|owner| self.word_to(owner)));
         effects
     }
 
@@ -181,6 +187,7 @@ impl Fabric {
         let Some(fact) = old else { return false };
         self.unlearn_of_members(author, &fact, batch);
         let changed = self.unlearn_of_tunnels(author, &fact);
+        self.unlearn_of_leases(author, &fact);
         self.networks.unlearn(author, fact) || changed
     }
 

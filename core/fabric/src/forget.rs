@@ -23,7 +23,17 @@ impl Fabric {
         let fits =
             |host: &HostId, known: &str| known == name || host.to_string() == name || host.short() == name;
         let found: Vec<_> = member.hosts.iter().filter(|(id, host)| fits(id, host.name.as_str())).collect();
+        // One that was let in and never heard of has no name, but others wait for it.
+        let unheard = |host: &&HostId| host.to_string() == name || host.short() == name;
+        let silent = member
+            .trust
+            .members
+            .keys()
+            .chain(&member.let_in)
+            .find(unheard)
+            .filter(|it| !member.trust.forgotten.contains(it));
         let (host, known_as) = match found.as_slice() {
+            [] if let Some(host) = silent => (*host, host.short()),
             [] => return Err(format!("the fabric has no host \"{name}\": `shoal hosts` lists them")),
             [(host, fact)] => (**host, fact.name.to_string()),
             _ => {

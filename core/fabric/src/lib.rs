@@ -17,9 +17,11 @@ mod collect;
 mod effect;
 mod forget;
 mod identity;
+mod leases;
 mod message;
 mod owed;
 mod probe;
+mod rejoin;
 mod room;
 mod tokens;
 mod trust;
@@ -39,12 +41,13 @@ use shoal_networks::Networks;
 use shoal_schema::{HostFact, Taken};
 use shoal_trust::{HostKey, TrustView};
 use shoal_tunnels::Tunnels;
-use shoal_types::{HostId, HostName, Moment};
+use shoal_types::{FabricId, HostId, HostName, Moment};
 
 pub use effect::{Effect, Writes};
 pub use identity::Identity;
 pub use owed::Owed;
 pub use probe::{probe_address, probe_mac};
+pub use shoal_leases::{LEASE, LeaseView};
 pub use shoal_networks::At;
 pub use shoal_tunnels::KeyPair;
 pub use tokens::OpenToken;
@@ -68,6 +71,8 @@ pub struct LocalHost {
     pub tunnels: LocalTunnels,
     /// MTU of the link that holds the preferred address, bytes.
     pub underlay_mtu: u16,
+    /// How long another host does without word of an owner of addresses before it votes that its lease has ended.
+    pub lease: Duration,
     /// Software version.
     pub version: String,
     /// Names of the probe link: the end with the program, the agent's end.
@@ -84,12 +89,15 @@ pub struct Fabric {
     networks: Networks,
     tunnels: Tunnels,
     member: Option<Member>,
+    lease_work: leases::LeaseWork,
     path_mtus: BTreeMap<HostId, u16>,
     next_reconcile: Moment,
     next_collection: Moment,
     unknown_messages: u64,
     /// What is left of a command that was refused, for the next tick.
     left_over: Vec<shoal_networks::Effect>,
+    /// What this host must not lose of fabrics that it has left.
+    left: BTreeMap<FabricId, rejoin::Left>,
 }
 
 /// What a host has only as part of a fabric.
@@ -101,6 +109,8 @@ struct Member {
     hosts: BTreeMap<HostId, HostFact>,
     alive: BTreeSet<HostId>,
     heard: BTreeMap<HostId, Moment>,
+    /// Hosts that this one let in; those that have said nothing yet count, but are trusted by their certificate only.
+    let_in: BTreeSet<HostId>,
 }
 
 impl Fabric {
@@ -116,6 +126,7 @@ impl Fabric {
         at: At,
     ) -> Result<(Self, Vec<Effect>), String> {
         let (me, relay_port) = (key.id(), local.tunnels.relay_port);
+        let lease_work = leases::LeaseWork::new(me, local.lease, at.now);
         let mut fabric = Self {
             me,
             key,
@@ -125,11 +136,13 @@ impl Fabric {
             networks: Networks::new(me, seed),
             tunnels: Tunnels::new(me, relay_port),
             member: None,
+            lease_work,
             path_mtus: BTreeMap::new(),
             next_reconcile: at.now,
             next_collection: Self::first_collection(at.now),
             unknown_messages: 0,
             left_over: Vec::new(),
+            left: rejoin::Left::read(stored),
         };
         let records = stored.iter().filter(|(key, _)| key.starts_with(shoal_networks::Record::PREFIX));
         let restored =
@@ -144,6 +157,9 @@ impl Fabric {
             let identity = Identity::decode(bytes).ok_or_else(unreadable)?;
             let facts = stored.iter().filter(|(key, _)| key.starts_with(b"facts/")).cloned();
             effects.extend(fabric.become_member(identity, facts, at)?);
+            if let Some(member) = &mut fabric.member {
+                member.let_in = rejoin::read_let_in(stored);
+            }
             effects.extend(fabric.publish_myself(at));
         }
         Ok((fabric, effects))
@@ -164,6 +180,7 @@ impl Fabric {
             work.extend(self.networks.reconcile(at));
             effects.extend(self.carry_networks(work, at));
             effects.extend(self.tick_tunnels(at));
+            effects.extend(self.tick_leases(at));
             effects.extend(self.collect(at));
         }
         effects
@@ -188,6 +205,11 @@ impl Fabric {
                 self.carry_facts(effects, at)
             }
             Some(message::Message::Ask(ask)) => self.give(from, &ask, at),
+            Some(message::Message::Renew) => self.renewed_by(from, at),
+            Some(message::Message::Word(version)) => {
+                self.heard_word(from, version, at);
+                Vec::new()
+            }
             Some(message::Message::Refused(network, pool)) => {
                 self.networks.ipam_mut().refused(network, pool, from, at.now);
                 self.next_reconcile = at.now;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use prost::Message as _;
 use shoal_ipam::{Ask, Want};
+use shoal_schema::FactsVersion;
 use shoal_types::{HostId, NetworkId, PoolIndex};
 
 /// A message of another host.
@@ -17,11 +18,25 @@ pub(crate) enum Message<'a> {
     Ask(Ask),
     /// The host that was asked has none to give.
     Refused(NetworkId, PoolIndex),
+    /// An owner asks which state of its facts is held.
+    Renew,
+    /// The state of this host's facts that is held, durably; the sender has no vote on this host's lease.
+    Word(FactsVersion),
 }
 
 const FACTS: u8 = b'f';
 const ASK: u8 = b'a';
 const REFUSED: u8 = b'r';
+const RENEW: u8 = b'l';
+const WORD: u8 = b'w';
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WordWire {
+    #[prost(uint64, tag = "1")]
+    incarnation: u64,
+    #[prost(uint64, tag = "2")]
+    counter: u64,
+}
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct AskWire {
@@ -62,12 +77,27 @@ pub(crate) fn refused(network: NetworkId, pool: PoolIndex) -> Vec<u8> {
     [&[REFUSED], wire.encode_to_vec().as_slice()].concat()
 }
 
+/// Encodes an owner's question to a witness.
+pub(crate) fn renew() -> Vec<u8> {
+    vec![RENEW]
+}
+
+/// Encodes a witness's word.
+pub(crate) fn word(version: FactsVersion) -> Vec<u8> {
+    let wire = WordWire { incarnation: version.incarnation, counter: version.counter };
+    [&[WORD], wire.encode_to_vec().as_slice()].concat()
+}
+
 /// Reads a message that arrived at `me`; `None`: of an unknown kind or damaged.
 pub(crate) fn parse(bytes: &[u8], me: HostId) -> Option<Message<'_>> {
     match bytes.split_first()? {
         (&FACTS, body) => Some(Message::Facts(body)),
         (&ASK, body) => parse_ask(body, me).map(Message::Ask),
         (&REFUSED, body) => parse_ask(body, me).map(|ask| Message::Refused(ask.network, ask.pool)),
+        (&RENEW, []) => Some(Message::Renew),
+        (&WORD, body) => WordWire::decode(body)
+            .ok()
+            .map(|wire| Message::Word(FactsVersion { incarnation: wire.incarnation, counter: wire.counter })),
         _ => None,
     }
 }
@@ -100,6 +130,9 @@ mod tests {
         }
         let bytes = refused(NetworkId::new([3; 16]), PoolIndex(2));
         assert_eq!(parse(&bytes, me), Some(Message::Refused(NetworkId::new([3; 16]), PoolIndex(2))));
+        let version = FactsVersion { incarnation: 1, counter: 700 };
+        assert_eq!(parse(&word(version), me), Some(Message::Word(version)));
+        assert_eq!(parse(&renew(), me), Some(Message::Renew));
     }
 
     #[test]

@@ -77,7 +77,11 @@ impl Fabric {
             | Fact::Use(_)
             | Fact::Tunnel(_)
             | Fact::Secret(_)
-            | Fact::Sighting(_) => Vec::new(),
+            | Fact::Sighting(_)
+            | Fact::Lease(_)
+            | Fact::Spare(_)
+            | Fact::Vote(_)
+            | Fact::Roster(_) => Vec::new(),
         }
     }
 

@@ -35,6 +35,9 @@ pub struct Welcome {
     /// All facts, as messages of `core/facts`.
     #[prost(bytes = "vec", repeated, tag = "1")]
     pub facts: Vec<Vec<u8>>,
+    /// Whether the member knew the host before it let it in.
+    #[prost(bool, tag = "2")]
+    pub known: bool,
 }
 
 struct FactsSigner(Arc<HostKey>);
@@ -80,13 +83,16 @@ impl Fabric {
         let welcome = Welcome::decode(introduction.welcome.as_slice()).map_err(damaged)?;
         let is_of_it = |member: &Member| member.identity.fabric == introduction.certificate.fabric;
         if self.member.as_ref().is_some_and(is_of_it) {
+            self.must_be_known(&welcome)?;
             return self.join_again(introduction, &welcome, at);
         }
         self.must_be_alone()?;
+        let certificate = introduction.certificate;
+        let left = self.left_behind(certificate.fabric, &welcome)?;
         let root_public = introduction.root_public;
         let mut vouched = introduction.members;
         vouched.push((self.me, self.key.public()));
-        let certificate = introduction.certificate;
+        left.vouch(&mut vouched);
         let identity = Identity { fabric: certificate.fabric, root_public, certificate, vouched };
         let save =
             Effect::Save { writes: vec![(Identity::KEY.to_vec(), Some(identity.encode()))], durable: true };
@@ -100,6 +106,7 @@ impl Fabric {
         }
         // In the order in which the facts came, what this host owns now may have seemed to be taken from it.
         self.networks.taken_up();
+        effects.extend(self.tell_left(left, at));
         effects.extend(self.publish_myself(at));
         effects.extend(self.meet(at));
         Ok(afresh(effects))
@@ -154,7 +161,7 @@ impl Fabric {
         effects
     }
 
-    /// What to tell a host that proved to hold a token; the transport has issued its certificate.
+    /// What to tell a host that proved to hold a token. [`Fabric::let_in`] also remembers it.
     ///
     /// # Errors
     /// A sentence, if this host cannot let anyone in or the joiner was forgotten.
@@ -168,7 +175,8 @@ impl Fabric {
             );
         }
         let facts = member.facts.snapshot_for(joiner);
-        Ok(Welcome { facts }.encode_to_vec())
+        let known = member.trust.members.contains_key(&joiner);
+        Ok(Welcome { facts, known }.encode_to_vec())
     }
 
     /// Leaves the fabric: takes back everything this host said, and forgets everything it was told.
@@ -187,6 +195,7 @@ impl Fabric {
         }
         let mut effects = self.farewell(at);
         let Some(member) = self.member.take() else { return Ok(effects) };
+        effects.push(self.remember_left(&member));
         drop(member);
         effects.push(Effect::Save { writes: vec![(Identity::KEY.to_vec(), None)], durable: true });
         effects.push(Effect::Clear(b"facts/".to_vec()));
@@ -199,6 +208,7 @@ impl Fabric {
         // Another seed, or a network made after the next join would get the id of one made before.
         self.seed = shoal_networks::Dice::new(self.seed).roll();
         self.networks = shoal_networks::Networks::new(self.me, self.seed);
+        self.lease_work = crate::leases::LeaseWork::new(self.me, self.local.lease, at.now);
         self.path_mtus.clear();
         effects.push(Effect::Save {
             writes: records.into_iter().map(|key| (key, None)).collect(),
@@ -318,7 +328,9 @@ impl Fabric {
         let heard = BTreeMap::new();
         let certificate = identity.certificate.clone();
         let alive = Default::default();
-        self.member = Some(Member { identity, facts, membership, trust: trust.clone(), hosts, alive, heard });
+        let let_in = Default::default();
+        self.member =
+            Some(Member { identity, facts, membership, trust: trust.clone(), hosts, alive, heard, let_in });
         self.take_up_facts(at.now);
         let mut effects = vec![Effect::Trust(trust), Effect::Certificate(Some(certificate))];
         for host in forgotten {
@@ -351,6 +363,7 @@ impl Fabric {
         held.sort_by_key(|(author, _)| *author != self.me);
         for (author, fact) in held {
             self.learn_of_tunnels(author, &fact, now);
+            self.learn_of_leases(author, &fact);
             self.networks.take_up(author, fact);
         }
         self.networks.taken_up();

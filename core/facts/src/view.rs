@@ -29,6 +29,11 @@ impl Facts {
         self.held(author)?.entries.get(key)?.value.as_deref()
     }
 
+    /// The state of an author that is held.
+    pub fn version_of(&self, author: HostId) -> Option<Version> {
+        self.sets.get(&author).map(|set| set.view().version)
+    }
+
     /// All facts of an author, in order of keys.
     pub fn of(&self, author: HostId) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.held(author).into_iter().flat_map(|set| set.values_from(b""))

@@ -126,7 +126,8 @@ impl Pool {
         let choices = self.choices();
         let (owned, free) = (self.usable(&choices), self.free(&choices, now));
         let waiting = free == 0 && self.asking.is_waiting(now);
-        if free >= low_water(owned) {
+        let closed = self.closed_in_all();
+        if free + closed >= low_water(owned + closed) && !(waiting && closed > 0) {
             return None;
         }
         let from = self.owner_to_ask(waiting, now)?;
@@ -158,7 +159,7 @@ impl Pool {
     }
 
     /// The parts of an own run without addresses that are in use, rest, or are kept from containers.
-    fn free_parts(&self, run: Run, now: Moment) -> Vec<Run> {
+    pub(crate) fn free_parts(&self, run: Run, now: Moment) -> Vec<Run> {
         let mut holes = self.leases.busy_in(run, now);
         holes.extend(self.space.kept_in(run));
         run.without_each(holes)
@@ -170,6 +171,9 @@ impl Pool {
         let number = number.filter(|_| owner == Some(self.me)).ok_or(Refused::NotOwner { address, owner })?;
         if self.space.kept(number).is_some() {
             return Err(Refused::Kept { address });
+        }
+        if self.spare.is_closed(number) {
+            return Err(Refused::Spare { address });
         }
         if self.leases.is_used(number) { Err(Refused::InUse { address }) } else { Ok(Run::single(number)) }
     }

@@ -30,6 +30,23 @@ pub enum AllocateError {
         /// The subnet.
         prefix: IpNet,
     },
+    /// The reserve is used up, and the rest of what this host owns is spare: it is being taken back into use.
+    #[error(
+        "the reserve of this host in {prefix} is used up, and too few of the hosts that witness its lease answer to let it \
+         use more of its {spare} spare addresses: try again in a few seconds, and see `shoal addresses`"
+    )]
+    ReserveUsedUp {
+        /// The subnet.
+        prefix: IpNet,
+        /// Addresses that this host owns and may not use yet.
+        spare: u128,
+    },
+    /// The wish is this host's and spare: it is being taken back into use.
+    #[error("{address} is spare on this host and is being taken back into use: try again in a few seconds")]
+    Spare {
+        /// The wish.
+        address: IpAddr,
+    },
     /// The wish is not an address of the subnet.
     #[error("{address} is not in the network's subnet {prefix}")]
     OutsidePool {
@@ -135,6 +152,12 @@ pub enum Refused {
     /// A container of this host has the address.
     #[error("{address} is in use by a container")]
     InUse {
+        /// The address.
+        address: IpAddr,
+    },
+    /// The address is spare: the owner is taking it back into use, to give it when it is asked again.
+    #[error("{address} is spare and is being taken back into use")]
+    Spare {
         /// The address.
         address: IpAddr,
     },

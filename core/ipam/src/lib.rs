@@ -25,12 +25,13 @@ mod ownership;
 mod pool;
 mod run;
 mod space;
+mod spare;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use shoal_schema::{FactKey, GiftFact, Grant, NetworkSpec, Subnet};
+use shoal_schema::{FactKey, GiftFact, Grant, NetworkSpec, SpareFact, Subnet};
 use shoal_types::{HostId, Moment, NetworkId, PoolIndex};
 
 use pool::Pool;
@@ -44,6 +45,7 @@ pub use lease::REST;
 pub use notice::Notice;
 pub use ownership::{Change, Claim, Clash, Merged, Ownership};
 pub use run::Run;
+pub use spare::RESERVE;
 pub use view::{Holding, LocalUse};
 
 type PoolKey = (NetworkId, PoolIndex);
@@ -61,6 +63,8 @@ pub struct Ipam {
     early: BTreeMap<(HostId, FactKey), GiftFact>,
     /// Ownership in removed networks in which something was given.
     removed: BTreeMap<PoolKey, Ownership>,
+    /// What this host says to be spare.
+    spares: BTreeMap<PoolKey, SpareFact>,
 }
 
 impl Ipam {
@@ -68,7 +72,8 @@ impl Ipam {
     pub fn new(me: HostId) -> Self {
         let derived = derived_prefix(me, 0);
         let (given, early, removed) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { me, pools: BTreeMap::new(), derived, given, early, removed }
+        let spares = BTreeMap::new();
+        Self { me, pools: BTreeMap::new(), derived, given, early, removed, spares }
     }
 
     /// Says who is in the fabric: hosts whose derived IPv6 ranges must differ from this one's. O(hosts).
@@ -156,7 +161,8 @@ impl Ipam {
         now: Moment,
     ) -> Result<IpAddr, AllocateError> {
         let pool = self.pools.get_mut(&(network, pool)).ok_or(AllocateError::UnknownPool)?;
-        pool.allocate(wish, now)
+        let allocated = pool.allocate(wish, now);
+        allocated.inspect_err(|error| pool.demanded(error))
     }
 
     /// Takes an address back; it rests for [`REST`]. Whether it was in use.
@@ -215,9 +221,16 @@ impl Ipam {
             return Err(Refused::ToItself);
         }
         let found = self.pools.get(&(network, pool)).ok_or(Refused::UnknownPool)?;
-        let (run, epoch) = found.gift(want, now)?;
+        let found = found.gift(want, now);
+        if let (Err(Refused::Spare { .. }), Want::Address(address)) = (&found, want)
+            && let Some(pool) = self.pools.get_mut(&(network, pool))
+        {
+            pool.demanded(&AllocateError::Spare { address });
+        }
+        let (run, epoch) = found?;
+        let found = self.pools.get(&(network, pool)).ok_or(Refused::UnknownPool)?;
         let (first, last) = (found.space.address(run.first()), found.space.address(run.last()));
-        let gift = GiftFact { network, pool, first, last, to, epoch };
+        let gift = GiftFact { network, pool, first, last, to, from: None, epoch };
         self.gift(self.me, &gift);
         Ok(gift)
     }
@@ -252,10 +265,14 @@ impl Ipam {
         grants: impl Iterator<Item = &'a Grant>,
     ) -> Vec<Notice> {
         let (me, derived) = (self.me, self.derived);
-        let removed = &mut self.removed;
+        let (removed, spares) = (&mut self.removed, &self.spares);
         let pool = self.pools.entry(key).or_insert_with(|| {
             let ownership = removed.remove(&key).unwrap_or_default();
-            Pool::new(me, subnet, ownership, derived)
+            let mut pool = Pool::new(me, subnet, ownership, derived);
+            if let Some(spare) = spares.get(&key) {
+                pool.read_spare(spare);
+            }
+            pool
         });
         if pool.space.prefix != subnet.prefix {
             let (kept, ignored) = (pool.space.prefix, subnet.prefix);
@@ -287,8 +304,11 @@ fn notices(
         let (epoch, kept, ignored) = (clash.kept.epoch, clash.kept.owner, clash.ignored.owner);
         Notice::Clash { network, pool: index, first, last, epoch, kept, ignored }
     });
-    let lost =
-        |change: &&Change| change.before.is_some_and(|before| before.owner == pool.me) && author != pool.me;
+    let spare = |run: Run| pool.spare.closed().fold(vec![run], spare::without).is_empty();
+    let lost = |change: &&Change| {
+        let mine = change.before.is_some_and(|before| before.owner == pool.me) && author != pool.me;
+        mine && !spare(change.run)
+    };
     let lost = merged.changes.iter().filter(lost).filter(|_| to != pool.me).map(|change| {
         let (first, last) = ends(change.run);
         Notice::Lost { network, pool: index, first, last, author, to }

@@ -11,6 +11,7 @@ use crate::asking::Asking;
 use crate::error::AllocateError;
 use crate::lease::Leases;
 use crate::space::{Kept, Space};
+use crate::spare::{Spare, without};
 use crate::{Ownership, Run};
 
 /// A subnet with its owners, and this host's part in it.
@@ -21,6 +22,8 @@ pub(crate) struct Pool {
     pub(crate) ownership: Ownership,
     pub(crate) leases: Leases,
     pub(crate) asking: Asking,
+    /// What this host owns and may not use.
+    pub(crate) spare: Spare,
     /// This host's derived number (IPv6 of /64 or shorter).
     derived: u64,
     /// This host's runs by ownership, ascending; follows `ownership`.
@@ -37,6 +40,7 @@ impl Pool {
             ownership,
             leases: Leases::default(),
             asking: Asking::default(),
+            spare: Spare::default(),
             derived,
             own: Vec::new(),
             last_chosen: None,
@@ -94,6 +98,11 @@ impl Pool {
 
     /// The runs out of which this host gives to others, ascending.
     pub(crate) fn givable(&self) -> Vec<Run> {
+        self.spare.closed().fold(self.all_own_given(), without)
+    }
+
+    /// The runs that this host owns by claims, as far as they are dynamic, spare ones included; ascending.
+    pub(crate) fn all_own_given(&self) -> Vec<Run> {
         self.own.iter().filter_map(|run| self.space.dynamic_in(*run)).collect()
     }
 
@@ -138,7 +147,10 @@ impl Pool {
         if self.leases.is_used(number) {
             return Err(AllocateError::Taken { address });
         }
-        if self.is_own(number) { Ok(number) } else { Err(self.not_own(number, address)) }
+        if !self.is_own(number) {
+            return Err(self.not_own(number, address));
+        }
+        if self.spare.is_closed(number) { Err(AllocateError::Spare { address }) } else { Ok(number) }
     }
 
     fn not_own(&self, number: u128, address: IpAddr) -> AllocateError {
@@ -189,6 +201,10 @@ impl Pool {
     fn nothing_free(&mut self, choices: &[Run], now: Moment) -> AllocateError {
         self.asking.waits(now);
         let prefix = self.space.prefix;
+        let spare = self.closed_in_all();
+        if spare > 0 {
+            return AllocateError::ReserveUsedUp { prefix, spare };
+        }
         if self.may_get_more(now) {
             return AllocateError::NoRangeYet { prefix };
         }

@@ -49,6 +49,17 @@ impl Ipam {
         pools.collect()
     }
 
+    /// The runs that this host may hand out or give right now: what it owns, less what is spare.
+    pub fn usable(&self) -> Vec<(NetworkId, PoolIndex, IpAddr, IpAddr)> {
+        let pools = self.pools().flat_map(|(network, index, pool)| {
+            let runs = pool.spare.closed().fold(pool.all_own(), crate::spare::without);
+            let ends =
+                |run: Run| (network, index, pool.space.address(run.first()), pool.space.address(run.last()));
+            runs.into_iter().map(ends).collect::<Vec<_>>()
+        });
+        pools.collect()
+    }
+
     /// The addresses of a pool that containers of this host have, ascending.
     pub fn used(&self, network: NetworkId, pool: PoolIndex) -> Vec<IpAddr> {
         let pool = self.pool(network, pool);

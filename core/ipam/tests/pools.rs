@@ -27,7 +27,15 @@ fn wish(ipam: &mut Ipam, address: &str) -> Result<IpAddr, AllocateError> {
 }
 
 fn gift(first: &str, last: &str, to: u8, epoch: u32) -> GiftFact {
-    GiftFact { network: NETWORK, pool: POOL, first: ip(first), last: ip(last), to: host(to), epoch }
+    GiftFact {
+        network: NETWORK,
+        pool: POOL,
+        first: ip(first),
+        last: ip(last),
+        to: host(to),
+        from: None,
+        epoch,
+    }
 }
 
 fn run(count: u32, waiting: bool) -> Want {

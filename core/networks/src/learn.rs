@@ -50,6 +50,10 @@ impl Networks {
             | Fact::Tunnel(_)
             | Fact::Secret(_)
             | Fact::Sighting(_)
+            | Fact::Lease(_)
+            | Fact::Spare(_)
+            | Fact::Vote(_)
+            | Fact::Roster(_)
             | Fact::Forgotten(_) => false,
         }
     }
@@ -77,9 +81,15 @@ impl Networks {
                 self.ipam.gift_removed(author, &gift);
                 false
             }
-            Fact::Token(_) | Fact::Tunnel(_) | Fact::Secret(_) | Fact::Sighting(_) | Fact::Forgotten(_) => {
-                false
-            }
+            Fact::Token(_)
+            | Fact::Tunnel(_)
+            | Fact::Secret(_)
+            | Fact::Sighting(_)
+            | Fact::Lease(_)
+            | Fact::Spare(_)
+            | Fact::Vote(_)
+            | Fact::Roster(_)
+            | Fact::Forgotten(_) => false,
         }
     }
 

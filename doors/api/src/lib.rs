@@ -21,8 +21,8 @@ mod socket;
 pub use answer::{
     AddressRange, AddressShare, Answer, Check, ClearDevice, Docker, Doctor, EncryptedEnd, Encrypter,
     Encryption, Endpoint, EndpointCounts, Endpoints, FabricInfo, FromAnswer, Here, Host, HostState,
-    HostTunnel, Joined, Network, NetworkCount, Notices, OpenToken, Reach, Relayed, Setting, SettingSource,
-    Status, Subnet, ThisHost, Token, Traffic, TransportInfo, TunnelInfo, Version, Way,
+    HostTunnel, Joined, LeaseInfo, Network, NetworkCount, Notices, OpenToken, Reach, Relayed, Setting,
+    SettingSource, Status, Subnet, ThisHost, Token, Traffic, TransportInfo, TunnelInfo, Version, Way,
 };
 pub use client::{Client, ConnectError, ConnectProblem};
 pub use command::{Command, Join, NetworkCreate, SubnetRequest};

@@ -209,6 +209,7 @@ fn local(number: u8) -> LocalHost {
         },
         underlay_mtu: 1500,
         version: "0.1.0".to_owned(),
+        lease: shoal_fabric::LEASE,
         probe_link: None,
     }
 }

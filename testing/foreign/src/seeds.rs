@@ -9,8 +9,9 @@ use shoal_facts::Effect;
 use shoal_membership::Membership;
 use shoal_networks::{DockerRecord, EndpointRecord, LeaseRecord, Naming, PoolRecord, Record, Stage};
 use shoal_schema::{
-    EndpointFact, Fact, ForgottenFact, GiftFact, Grant, HostFact, NetworkFact, NetworkSpec, SecretFact,
-    SightingFact, Subnet, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
+    Decision, EndpointFact, Fact, FactsVersion, ForgottenFact, GiftFact, Grant, HostFact, LeaseFact,
+    NetworkFact, NetworkSpec, RosterFact, SecretFact, SightingFact, SpareFact, Subnet, Taken, TakenFact,
+    TokenFact, TunnelFact, UseFact, VoteFact,
 };
 use shoal_trust::{Certificate, Claim, FabricRoot, Token};
 use shoal_types::{FabricId, HostId, MacAddr, Moment, NetworkId, PoolIndex, Stamp, Vni, WallTime};
@@ -130,6 +131,35 @@ fn every_fact() -> Vec<(&'static str, Fact)> {
                 preshared: true,
             }),
         ),
+        (
+            "lease",
+            Fact::Lease(LeaseFact {
+                term: 3,
+                witnesses: vec![HostId::new([1; 16]), HostId::new([2; 16])],
+                before: vec![HostId::new([1; 16])],
+                settled: vec![HostId::new([2; 16])],
+            }),
+        ),
+        (
+            "spare",
+            Fact::Spare(SpareFact {
+                network: NETWORK,
+                pool: PoolIndex(1),
+                spare: vec![(read("10.64.0.64"), read("10.64.0.127"))],
+                wanted: vec![(read("10.64.0.32"), read("10.64.0.63"))],
+            }),
+        ),
+        (
+            "vote",
+            Fact::Vote(VoteFact {
+                owner: HostId::new([7; 16]),
+                term: 3,
+                taker: HostId::new([1; 16]),
+                seen: FactsVersion { incarnation: 1, counter: 99 },
+                decision: Decision::Taken,
+            }),
+        ),
+        ("roster", Fact::Roster(RosterFact { digest: [9; 32] })),
         ("secret", Fact::Secret(SecretFact { secret: WireGuardSecret::new([6; 32]) })),
         (
             "forgotten",
@@ -209,6 +239,7 @@ fn gift_fact() -> GiftFact {
         first: read("10.77.64.0"),
         last: read("10.77.95.255"),
         to: host(2),
+        from: None,
         epoch: 1,
     }
 }

@@ -138,9 +138,18 @@ impl World {
         if let Some(why) = refused {
             return Err(why);
         }
+        let (mut welcome, members) = (Err("the agent is off".to_owned()), self.hosts[via].trust.clone());
+        let done = done
+            && self.with_agent(via, |agent, _| {
+                let let_in = agent.let_in(id);
+                let (told, effects) =
+                    let_in.map_or_else(|why| (Err(why), Vec::new()), |(told, effects)| (Ok(told), effects));
+                welcome = told;
+                effects
+            });
         let member = &self.hosts[via];
-        let (Some(agent), Some(trust), true) = (&member.agent, &member.trust, done) else { return Ok(None) };
-        let (welcome, fabric) = (agent.welcome(id)?, trust.fabric);
+        let (Some(trust), true) = (members, done) else { return Ok(None) };
+        let (welcome, fabric) = (welcome?, trust.fabric);
         let claim = Claim { fabric, key, name, from: member.at(self.now).wall };
         let certificate = Certificate::issue_by_member(&member.key, claim);
         let members = trust.members.iter().filter(|(id, _)| !trust.forgotten.contains(*id));

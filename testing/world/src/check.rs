@@ -14,6 +14,7 @@ type Holdings = BTreeMap<(NetworkId, PoolIndex), Vec<(IpAddr, IpAddr, usize)>>;
 impl World {
     /// Checks what must hold at any time.
     pub(crate) fn check(&mut self) {
+        self.take_stock();
         let broken = self.same_address().or_else(|| self.handed_out_twice()).or_else(|| self.owned_twice());
         if let Some(broken) = broken {
             self.violate(broken);
@@ -23,16 +24,20 @@ impl World {
 
     /// Two running containers of one network with one address.
     fn same_address(&self) -> Option<String> {
-        let mut holders: BTreeMap<(NetworkId, IpAddr), String> = BTreeMap::new();
+        let mut holders: BTreeMap<(NetworkId, IpAddr), Vec<(usize, String)>> = BTreeMap::new();
         for host in &self.hosts {
             for (name, container) in &host.engine.containers {
                 let Some(attached) = &container.attached else { continue };
                 let Some(network) = attached.network else { continue };
                 for (_, net) in &attached.addresses {
                     let holder = format!("container {name} of h{}", host.index);
-                    if let Some(other) = holders.insert((network, net.addr()), holder.clone()) {
+                    let others = holders.entry((network, net.addr())).or_default();
+                    if let Some((_, other)) =
+                        others.iter().find(|(other, _)| !self.are_apart(*other, host.index))
+                    {
                         return Some(format!("two live endpoints have {}: {other} and {holder}", net.addr()));
                     }
+                    others.push((host.index, holder));
                 }
             }
         }
@@ -41,13 +46,15 @@ impl World {
 
     /// An address that two hosts have handed out.
     fn handed_out_twice(&self) -> Option<String> {
-        let mut holders: BTreeMap<(NetworkId, IpAddr), usize> = BTreeMap::new();
+        let mut holders: BTreeMap<(NetworkId, IpAddr), Vec<usize>> = BTreeMap::new();
         for host in &self.hosts {
             let Some(agent) = &host.agent else { continue };
             for (network, spec) in agent.networks().catalog().iter() {
                 let pools = (0u8..).map(PoolIndex).zip(&spec.subnets);
                 for address in pools.flat_map(|(pool, _)| agent.networks().ipam().used(network, pool)) {
-                    if let Some(other) = holders.insert((network, address), host.index) {
+                    let others = holders.entry((network, address)).or_default();
+                    others.push(host.index);
+                    if let Some(other) = others.iter().find(|other| !self.are_apart(**other, host.index)) {
                         return Some(format!("{address} is handed out by h{other} and by h{}", host.index));
                     }
                 }
@@ -56,32 +63,33 @@ impl World {
         None
     }
 
-    /// A run of addresses that two hosts believe to own. A host that was restored cannot know better before it hears.
+    /// A run of addresses that two hosts may hand out. A host that was restored cannot know better before it hears.
     fn owned_twice(&self) -> Option<String> {
         let mut all = Holdings::new();
         for host in self.hosts.iter().filter(|host| !host.is_behind) {
             let Some(agent) = &host.agent else { continue };
-            let own = agent
-                .networks()
-                .ipam()
-                .holders(self.now)
-                .into_iter()
-                .filter(|holding| holding.host == host.id);
-            for holding in own {
-                let runs = holding.runs.iter().map(|(first, last)| (*first, *last, host.index));
-                all.entry((holding.network, holding.pool)).or_default().extend(runs);
+            for (network, pool, first, last) in agent.networks().ipam().usable() {
+                all.entry((network, pool)).or_default().push((first, last, host.index));
             }
         }
         for runs in all.values_mut() {
             runs.sort_unstable();
-            for pair in runs.windows(2) {
-                let ((first, last, a), (next, end, b)) = (pair[0], pair[1]);
-                if next <= last && a != b {
-                    return Some(format!("h{a} owns {first} to {last}, and h{b} owns {next} to {end}"));
+            for (at, (first, last, a)) in runs.iter().enumerate() {
+                let beside = runs[at + 1..].iter().take_while(|(next, ..)| next <= last);
+                let twice = beside.into_iter().find(|(.., b)| !self.are_apart(*a, *b));
+                if let Some((next, end, b)) = twice {
+                    return Some(format!("h{a} may give {first} to {last}, and h{b} {next} to {end}"));
                 }
             }
         }
         None
+    }
+
+    /// Whether two hosts are of one fabric no more, or the same: one is out for good, or refused because who let it in
+    /// is out.
+    fn are_apart(&self, a: usize, b: usize) -> bool {
+        let out = self.hosts[a].forgotten || self.hosts[b].forgotten;
+        a == b || out || self.forgot_issuer(a, b) || self.forgot_issuer(b, a)
     }
 
     /// Notes situations that show in the state.
@@ -99,8 +107,14 @@ impl World {
             seen.extend(waits.then_some(Situation::EditWaited));
             seen.extend(agent.networks().docker_networks().any(refused).then_some(Situation::NameRefused));
         }
+        let told =
+            |words: &str| self.hosts.iter().any(|host| host.notices.iter().any(|it| it.contains(words)));
+        seen.extend(told("has taken over what was spare").then_some(Situation::TakenOver));
+        seen.extend(told("belong to this host now").then_some(Situation::Inherited));
+        let agents = || self.hosts.iter().filter_map(|host| host.agent.as_ref());
+        let wants = |agent: &shoal_fabric::Fabric| !agent.networks().ipam().wanting().is_empty();
+        seen.extend(agents().any(wants).then_some(Situation::WantedBack));
         self.seen.extend(seen);
-        self.take_stock();
     }
 
     /// Who is out and who has left, from what the agents hold: a command may have worked although the agent died over

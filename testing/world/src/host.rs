@@ -20,6 +20,9 @@ use crate::kernel::Kernel;
 /// Where every wall clock begins, milliseconds since 1970: 2026-01-01.
 const WALL_START_MS: u64 = 1_767_225_600_000;
 
+/// Leases on addresses: short, so that stories of minutes see them end.
+pub(crate) const LEASE: Duration = Duration::from_secs(8);
+
 /// One machine.
 pub(crate) struct Host {
     pub(crate) index: usize,
@@ -140,6 +143,7 @@ impl Host {
             tunnels: usual_tunnels(),
             underlay_mtu: 1500,
             version: "0".into(),
+            lease: LEASE,
             probe_link: Some(("shp0".parse().ok()?, "shp1".parse().ok()?)),
         })
     }

@@ -57,6 +57,12 @@ situations! {
     Forgotten,
     /// A host was forgotten that could not hear of it.
     ForgottenUnheard,
+    /// A host took over what was spare of one whose lease had ended.
+    TakenOver,
+    /// A host took over everything of a forgotten one.
+    Inherited,
+    /// A host wanted spare addresses back.
+    WantedBack,
     /// A certificate was renewed because its issuer was forgotten.
     Renewed,
     /// A host joined after networks had been made.

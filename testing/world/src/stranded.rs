@@ -52,7 +52,7 @@ impl World {
         Ok(())
     }
 
-    fn forgot_issuer(&self, subject: usize, judge: usize) -> bool {
+    pub(crate) fn forgot_issuer(&self, subject: usize, judge: usize) -> bool {
         let (subject, judge) = (&self.hosts[subject], &self.hosts[judge]);
         let (Some(certificate), Some(trust)) = (&subject.certificate, &judge.trust) else { return false };
         let refusal = trust.judge(certificate, judge.at(self.now).wall).err();

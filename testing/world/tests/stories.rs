@@ -48,30 +48,29 @@ fn a_host_that_only_a_forgotten_one_had_met_must_join_again() {
     assert_eq!(world.stranded().iter().copied().collect::<Vec<_>>(), [4]);
 }
 
+/// What it got from the forgotten host is the heir's by the time it comes back, or would be a moment later.
 #[test]
-fn a_host_that_nobody_admits_joins_again_and_its_containers_go_on() {
+fn a_host_that_nobody_knows_does_not_come_back_with_addresses_that_others_have_inherited() {
     let network = Wanted { name: "shop".into(), subnet: None, v6: false, gateway: false };
-    let run = Step::Run {
-        host: 4,
-        container: "a".to_owned(),
-        network: "shop".to_owned(),
-        address: None,
-        restart: false,
-    };
-    let world = told(
-        1,
-        5,
-        &[
-            Step::Create { host: 2, network },
-            Step::Partition { groups: vec![vec![0, 1, 3], vec![2, 4]] },
-            Step::Join { host: 4, via: 2 },
-            run,
-            Step::Forget { host: 0, whom: 2 },
-            Step::Heal,
-            Step::Join { host: 4, via: 0 },
-        ],
-    );
-    assert!(world.stranded().is_empty());
+    let mut steps = vec![
+        Step::Create { host: 2, network },
+        Step::Partition { groups: vec![vec![0, 1, 3], vec![2, 4]] },
+        Step::Join { host: 4, via: 2 },
+        start(4, "a", "shop"),
+        Step::Forget { host: 0, whom: 2 },
+        Step::Heal,
+        Step::Join { host: 4, via: 0 },
+        Step::Remove { host: 4, container: "a".into() },
+        Step::Leave { host: 4 },
+        Step::Join { host: 4, via: 1 },
+    ];
+    steps.extend([0, 1, 3].map(|host| start(host, "b", "shop")));
+    let world = told(1, 5, &steps);
+    let refused = |line: &&String| line.contains("the member does not know this host");
+    let refusals: Vec<&String> = world.lines().iter().filter(refused).collect();
+    assert_eq!(refusals.len(), 2, "with containers and without: {}", world.lines().join("\n"));
+    assert!(refusals[0].contains("container \"a\" loses its network"), "{refusals:?}");
+    assert!(world.seen().contains(&Situation::Inherited));
 }
 
 #[test]
@@ -167,4 +166,34 @@ fn clocks_that_drift_apart_change_nothing() {
         steps.push(Step::Wait(Duration::from_secs(60)));
     }
     assert!(told(7, 4, &steps).seen().contains(&Situation::EditWaited));
+}
+
+/// They hold a newer state of it than it has itself, and say so when it asks who has heard its wish.
+#[test]
+fn what_a_host_wanted_back_when_it_was_backed_up_stays_with_those_who_took_it_over_since() {
+    let network = Wanted { name: "shop".into(), subnet: Some((23, 24)), v6: false, gateway: false };
+    let wish = |number: u8| Step::Run {
+        host: 2,
+        container: format!("c{number}"),
+        network: "shop".into(),
+        address: Some(number),
+        restart: false,
+    };
+    for seed in 0..4 {
+        let mut steps = vec![Step::Create { host: 2, network: network.clone() }, start(2, "a", "shop")];
+        steps.extend([Step::Wait(Duration::from_secs(10)), Step::Isolate { host: 2 }]);
+        steps.extend((1..8).map(|eighth| wish(eighth * 32)));
+        steps.extend([
+            Step::Backup { host: 2 },
+            Step::Wait(Duration::from_secs(20)),
+            Step::Heal,
+            Step::Wait(Duration::from_secs(20)),
+            Step::Restore { host: 2 },
+            Step::Agent { host: 2 },
+        ]);
+        let seen = told(seed, 5, &steps).seen().clone();
+        for situation in [Situation::WantedBack, Situation::TakenOver] {
+            assert!(seen.contains(&situation), "seed {seed}: {situation:?}");
+        }
+    }
 }

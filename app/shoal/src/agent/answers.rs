@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use shoal_api::{
-    AddressRange, AddressShare, Answer, ClearDevice, Docker, EncryptedEnd, Encrypter, Encryption, Endpoint,
-    EndpointCounts, Endpoints, FabricInfo, Here, Host, HostState, HostTunnel, Network, NetworkCount, Notices,
-    OpenToken, Reach, Relayed, Status, Subnet, ThisHost, Traffic, TransportInfo, TunnelInfo, Way,
+    Answer, ClearDevice, Docker, EncryptedEnd, Encrypter, Encryption, Endpoint, EndpointCounts, Endpoints,
+    FabricInfo, Here, Host, HostState, HostTunnel, Network, NetworkCount, Notices, OpenToken, Reach, Relayed,
+    Status, Subnet, ThisHost, Traffic, TransportInfo, TunnelInfo, Way,
 };
 use shoal_fabric::HostSummary;
 use shoal_networks::{EndpointRecord, Naming, is_in_clear};
@@ -298,34 +298,6 @@ impl Agent {
             local: false,
             traffic: None,
         })
-    }
-
-    pub(crate) fn addresses(&self) -> Vec<AddressShare> {
-        let networks = self.fabric.networks();
-        let mut used: BTreeMap<(HostId, NetworkId, bool), u64> = BTreeMap::new();
-        for (host, fact) in networks.remote_endpoints() {
-            for v4 in [fact.v4.map(|_| true), fact.v6.map(|_| false)].into_iter().flatten() {
-                *used.entry((host, fact.network, v4)).or_default() += 1;
-            }
-        }
-        let share = |holding: shoal_ipam::Holding| {
-            let v4 = matches!(holding.prefix, shoal_types::IpNet::V4(_));
-            let of_others = used.get(&(holding.host, holding.network, v4)).copied().unwrap_or(0);
-            Some(AddressShare {
-                network: networks.catalog().get(holding.network)?.name.clone(),
-                subnet: holding.prefix,
-                host: networks.host_name(holding.host).parse().ok()?,
-                ranges: holding
-                    .runs
-                    .iter()
-                    .map(|(first, last)| AddressRange { first: *first, last: *last })
-                    .collect(),
-                owned: u64::try_from(holding.owned).unwrap_or(u64::MAX),
-                used: holding.local.map_or(of_others, |local| u64::try_from(local.used).unwrap_or(u64::MAX)),
-                resting: holding.local.map(|local| u64::try_from(local.resting).unwrap_or(u64::MAX)),
-            })
-        };
-        networks.ipam().holders(self.at().now).into_iter().filter_map(share).collect()
     }
 
     /// The answer to an operator who waited for the engine.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use shoal_fabric::{Effect, Writes};
 use shoal_ports::{Entry, Store, StoreError, Write};
-use tokio::sync::mpsc as channel;
+use tokio::sync::{mpsc as channel, oneshot};
 
 use super::Input;
 use super::commands::Told;
@@ -143,6 +143,8 @@ pub(crate) enum After {
     Do(Effect),
     /// An answer to an operator.
     Tell(Told),
+    /// A host is told that it is let in.
+    LetIn(Vec<u8>, oneshot::Sender<Result<Vec<u8>, String>>),
     /// An operator waits for more than the disk.
     Wait(Waiting),
 }
@@ -181,6 +183,7 @@ impl Agent {
         match after {
             After::Do(effect) => self.carry_out_kept(effect),
             After::Tell(told) => told.send(),
+            After::LetIn(welcome, reply) => drop(reply.send(Ok(welcome))),
             After::Wait(waiting) => self.waiting.push(waiting),
         }
     }
@@ -230,6 +233,7 @@ impl Agent {
             match after {
                 After::Do(effect) => effects.push(effect),
                 After::Tell(told) => told.refuse(reason),
+                After::LetIn(_, reply) => drop(reply.send(Err(reason.to_owned()))),
                 After::Wait(waiting) => waiting.refuse(reason),
             }
         }

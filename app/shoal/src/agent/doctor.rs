@@ -26,6 +26,7 @@ impl Agent {
         self.check_engine(&mut checks);
         self.check_kernel(look, observed, &mut checks);
         let closed = self.check_hosts(&mut checks);
+        self.check_addresses(&mut checks);
         self.check_networks(&mut checks);
         self.check_endpoints(&mut checks);
         self.check_disk(&mut checks);
@@ -246,11 +247,15 @@ fn addresses(v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> String {
     if known.is_empty() { "no address".to_owned() } else { known.join(" and ") }
 }
 
-fn right(subject: impl Into<String>, finding: String) -> Check {
+pub(super) fn right(subject: impl Into<String>, finding: String) -> Check {
     Check { subject: subject.into(), ok: true, finding, mend: None }
 }
 
-fn wrong(subject: impl Into<String>, finding: impl Into<String>, mend: impl Into<String>) -> Check {
+pub(super) fn wrong(
+    subject: impl Into<String>,
+    finding: impl Into<String>,
+    mend: impl Into<String>,
+) -> Check {
     Check { subject: subject.into(), ok: false, finding: finding.into(), mend: Some(mend.into()) }
 }
 

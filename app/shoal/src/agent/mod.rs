@@ -14,6 +14,7 @@
 //! like any other.
 
 mod activation;
+mod addresses;
 mod answers;
 mod audit;
 mod commands;
@@ -165,6 +166,7 @@ async fn local_host(settings: &Settings, stored: &[(Vec<u8>, Vec<u8>)]) -> anyho
         quic_port: settings.quic_port,
         tunnels: local_tunnels(settings),
         underlay_mtu: underlay.mtu,
+        lease: settings.lease,
         version: env!("CARGO_PKG_VERSION").into(),
         probe_link: probe::link_names(),
     })

@@ -314,7 +314,13 @@ impl Agent {
                 Vec::new()
             }
             Event::JoinAsked { host, reply, .. } => {
-                let _ = reply.send(self.fabric.welcome(host));
+                match self.fabric.let_in(host) {
+                    Ok((welcome, effects)) => {
+                        self.perform(effects);
+                        self.once_kept(After::LetIn(welcome, reply));
+                    }
+                    Err(why) => drop(reply.send(Err(why))),
+                }
                 Vec::new()
             }
             Event::Refused { address, sentence, by_us, .. } => {

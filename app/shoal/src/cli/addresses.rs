@@ -1,6 +1,8 @@
 //! `shoal addresses`: which host owns which addresses.
 
-use shoal_api::{AddressRange, AddressShare, Command};
+use std::time::Duration;
+
+use shoal_api::{AddressRange, AddressShare, Command, LeaseInfo};
 
 use super::Exit;
 use super::error::CommandError;
@@ -15,19 +17,37 @@ pub(super) async fn run(format: Format, session: &mut Session<'_>) -> Result<Exi
 }
 
 fn text(shares: &[AddressShare], style: Style) -> String {
-    let mut table = Table::new(["NETWORK", "SUBNET", "HOST", ">OWNED", ">USED", ">RESTING", "RANGES"]);
+    let mut table =
+        Table::new(["NETWORK", "SUBNET", "HOST", ">OWNED", ">SPARE", ">USED", ">RESTING", "LEASE", "RANGES"]);
     for share in shares {
         table.row([
             share.network.to_string(),
             share.subnet.to_string(),
             share.host.to_string(),
             owned(share.owned),
+            owned(share.spare),
             share.used.to_string(),
             share.resting.map_or_else(|| "-".to_owned(), |resting| resting.to_string()),
+            lease(share),
             ranges(&share.ranges),
         ]);
     }
     table.render(style, "No network has addresses yet.")
+}
+
+/// How the owner's lease stands, and whose addresses it took over.
+fn lease(share: &AddressShare) -> String {
+    let state = match &share.lease {
+        _ if share.forgotten => "forgotten".to_owned(),
+        None => "-".to_owned(),
+        Some(LeaseInfo { left_s: None, .. }) => "endless".to_owned(),
+        Some(LeaseInfo { left_s: Some(0), votes, .. }) => format!("ended, {}", human::count(*votes, "vote")),
+        Some(LeaseInfo { left_s: Some(left), .. }) => human::duration(Duration::from_secs(*left)),
+    };
+    match share.taken_from.is_empty() {
+        true => state,
+        false => format!("{state}; took over from {}", share.taken_from.join(", ")),
+    }
 }
 
 /// Large IPv6 ranges as the power of two that they are nearest to.

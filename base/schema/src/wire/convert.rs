@@ -1,5 +1,6 @@
 //! Between messages and facts. The way in checks every limit; the way out only cuts what is for people.
 
+mod lease;
 mod network;
 
 use std::collections::BTreeMap;
@@ -115,6 +116,7 @@ impl From<&GiftFact> for message::Gift {
             first: address_bytes(fact.first),
             last: address_bytes(fact.last),
             to: fact.to.bytes().to_vec(),
+            taken_from: fact.from.map(|from| from.bytes().to_vec()),
         }
     }
 }
@@ -131,6 +133,7 @@ impl message::Gift {
             first,
             last: last(first, &self.last)?,
             to: host(&self.to, "to")?,
+            from: self.taken_from.map(|from| host(&from, "from")).transpose()?,
             epoch: key.epoch,
         })
     }

@@ -6,7 +6,9 @@
 //! gift/ network 16  pool 1  first address 16  epoch 4       use/ network 16
 //! token/ verifier 32                                        forgotten/ host 16
 //! tunnel/ generation 4                                      sighting/ host 16  generation 4
-//! secret/
+//! secret/                                                   lease/
+//! spare/ network 16  pool 1                                 vote/ host 16
+//! roster/
 //! ```
 //!
 //! Numbers are big-endian, so a scan meets gifts in the order of their addresses. An IPv4 address stands in its 16
@@ -44,13 +46,21 @@ pub enum FactKind {
     Secret,
     /// [`Fact::Sighting`]
     Sighting,
+    /// [`Fact::Lease`]
+    Lease,
+    /// [`Fact::Spare`]
+    Spare,
+    /// [`Fact::Vote`]
+    Vote,
+    /// [`Fact::Roster`]
+    Roster,
     /// [`Fact::Forgotten`]
     Forgotten,
 }
 
 impl FactKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Host,
         Self::Taken,
         Self::Endpoint,
@@ -61,6 +71,10 @@ impl FactKind {
         Self::Tunnel,
         Self::Secret,
         Self::Sighting,
+        Self::Lease,
+        Self::Spare,
+        Self::Vote,
+        Self::Roster,
         Self::Forgotten,
     ];
 
@@ -77,6 +91,10 @@ impl FactKind {
             Self::Tunnel => "tunnel/",
             Self::Secret => "secret/",
             Self::Sighting => "sighting/",
+            Self::Lease => "lease/",
+            Self::Spare => "spare/",
+            Self::Vote => "vote/",
+            Self::Roster => "roster/",
             Self::Forgotten => "forgotten/",
         }
     }
@@ -159,6 +177,26 @@ impl FactKey {
         Self::new(FactKind::Sighting, &[host.bytes(), &generation.to_be_bytes()])
     }
 
+    /// The author's lease.
+    pub fn lease() -> Self {
+        Self::new(FactKind::Lease, &[])
+    }
+
+    /// What the author does not use of a pool.
+    pub fn spare(network: NetworkId, pool: PoolIndex) -> Self {
+        Self::new(FactKind::Spare, &[network.bytes(), &[pool.0]])
+    }
+
+    /// The author's vote on a host's lease.
+    pub fn vote(owner: HostId) -> Self {
+        Self::new(FactKind::Vote, &[owner.bytes()])
+    }
+
+    /// Which hosts the author knows.
+    pub fn roster() -> Self {
+        Self::new(FactKind::Roster, &[])
+    }
+
     /// What the author says of a host that is out for good.
     pub fn forgotten(host: HostId) -> Self {
         Self::new(FactKind::Forgotten, &[host.bytes()])
@@ -186,6 +224,10 @@ impl FactKey {
             Fact::Tunnel(fact) => Self::tunnel(fact.generation),
             Fact::Secret(_) => Self::secret(),
             Fact::Sighting(fact) => Self::sighting(fact.host, fact.generation),
+            Fact::Lease(_) => Self::lease(),
+            Fact::Spare(fact) => Self::spare(fact.network, fact.pool),
+            Fact::Vote(fact) => Self::vote(fact.owner),
+            Fact::Roster(_) => Self::roster(),
             Fact::Forgotten(fact) => Self::forgotten(fact.host),
         }
     }
@@ -229,6 +271,10 @@ pub(super) enum ParsedKey {
     Tunnel(u32),
     Secret,
     Sighting(HostId, u32),
+    Lease,
+    Spare(NetworkId, PoolIndex),
+    Vote(HostId),
+    Roster,
     Forgotten(HostId),
 }
 
@@ -261,6 +307,10 @@ impl ParsedKey {
             Self::Tunnel(_) => FactKind::Tunnel,
             Self::Secret => FactKind::Secret,
             Self::Sighting(..) => FactKind::Sighting,
+            Self::Lease => FactKind::Lease,
+            Self::Spare(..) => FactKind::Spare,
+            Self::Vote(_) => FactKind::Vote,
+            Self::Roster => FactKind::Roster,
             Self::Forgotten(_) => FactKind::Forgotten,
         }
     }
@@ -284,6 +334,13 @@ impl ParsedKey {
                 let host = HostId::new(ids.take::<16>()?);
                 Self::Sighting(host, u32::from_be_bytes(ids.take::<4>()?))
             }
+            FactKind::Lease => Self::Lease,
+            FactKind::Spare => {
+                let (network, [pool]) = (ids.network()?, ids.take::<1>()?);
+                Self::Spare(network, PoolIndex(pool))
+            }
+            FactKind::Vote => Self::Vote(HostId::new(ids.take::<16>()?)),
+            FactKind::Roster => Self::Roster,
             FactKind::Forgotten => Self::Forgotten(HostId::new(ids.take::<16>()?)),
         };
         ids.0.is_empty().then_some(key)

@@ -30,3 +30,9 @@ pub const PAIR_NAME_BYTES_MAX: usize = 255;
 pub const PAIR_VALUE_BYTES_MAX: usize = 4096;
 /// Names of containers in one use fact; fewer if they would not fit one value.
 pub const CONTAINERS_MAX: usize = 4096;
+/// Witnesses of one lease.
+pub const WITNESSES_MAX: usize = 15;
+/// Takers that one lease calls settled.
+pub const SETTLED_MAX: usize = 64;
+/// Runs of one pool that a host calls spare, and that it wants back.
+pub const SPARE_RUNS_MAX: usize = 64;

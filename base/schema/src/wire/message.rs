@@ -143,6 +143,9 @@ pub(super) struct Gift {
     pub(super) last: Vec<u8>,
     #[prost(bytes = "vec", tag = "3")]
     pub(super) to: Vec<u8>,
+    /// Absent: the author's own.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub(super) taken_from: Option<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -193,4 +196,53 @@ pub(super) struct Forgotten {
     pub(super) name: String,
     #[prost(uint64, tag = "2")]
     pub(super) at: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Lease {
+    #[prost(uint32, tag = "1")]
+    pub(super) term: u32,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub(super) witnesses: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub(super) before: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub(super) settled: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Run {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) first: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) last: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Spare {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) spare: Vec<Run>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) wanted: Vec<Run>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Vote {
+    #[prost(uint32, tag = "1")]
+    pub(super) term: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) taker: Vec<u8>,
+    #[prost(uint64, tag = "3")]
+    pub(super) incarnation: u64,
+    #[prost(uint64, tag = "4")]
+    pub(super) counter: u64,
+    /// 0: open, 1: taken, 2: renounced.
+    #[prost(uint32, tag = "5")]
+    pub(super) decision: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Roster {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) digest: Vec<u8>,
 }

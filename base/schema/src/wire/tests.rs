@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use shoal_types::{EndpointId, FabricId, HostId, IpNet, MacAddr, NetworkId, PoolIndex, Stamp, Vni, WallTime};
@@ -11,8 +11,9 @@ use shoal_types::{WireGuardKey, WireGuardSecret};
 
 use super::{DecodeError, FactKey, FactKind, limit};
 use crate::{
-    EndpointFact, Fact, ForgottenFact, GiftFact, Grant, HostFact, NetworkFact, NetworkSpec, SecretFact,
-    SightingFact, Subnet, Taken, TakenFact, TokenFact, TunnelFact, UseFact,
+    Decision, EndpointFact, Fact, FactsVersion, ForgottenFact, GiftFact, Grant, HostFact, LeaseFact,
+    NetworkFact, NetworkSpec, RosterFact, SecretFact, SightingFact, SpareFact, Subnet, Taken, TakenFact,
+    TokenFact, TunnelFact, UseFact, VoteFact,
 };
 
 fn decoded(fact: &Fact) -> Result<Fact, DecodeError> {
@@ -120,9 +121,10 @@ fn network_fact() -> impl Strategy<Value = Fact> {
 }
 
 fn gift_fact() -> impl Strategy<Value = Fact> {
-    (network_id(), 0_u8..16, prefix(), host_id(), 1..=u32::MAX).prop_map(|(network, pool, run, to, epoch)| {
+    let ids = (network_id(), 0_u8..16, host_id(), option::of(host_id()));
+    (ids, prefix(), 1..=u32::MAX).prop_map(|((network, pool, to, from), run, epoch)| {
         let (first, last) = (run.addr(), run.broadcast());
-        Fact::Gift(GiftFact { network, pool: PoolIndex(pool), first, last, to, epoch })
+        Fact::Gift(GiftFact { network, pool: PoolIndex(pool), first, last, to, from, epoch })
     })
 }
 
@@ -158,8 +160,36 @@ fn fact() -> impl Strategy<Value = Fact> {
         tunnel,
         secret,
         sighting,
-        forgotten
+        forgotten,
+        lease_fact(),
+        spare_fact(),
+        vote_fact(),
+        any::<[u8; 32]>().prop_map(|digest| Fact::Roster(RosterFact { digest }))
     ]
+}
+
+fn lease_fact() -> impl Strategy<Value = Fact> {
+    let hosts = || btree_set(host_id(), 0..=15).prop_map(|hosts| hosts.into_iter().collect::<Vec<_>>());
+    (1..=u32::MAX, hosts(), hosts(), hosts()).prop_map(|(term, witnesses, before, settled)| {
+        Fact::Lease(LeaseFact { term, witnesses, before, settled })
+    })
+}
+
+fn spare_fact() -> impl Strategy<Value = Fact> {
+    let runs = || vec(prefix().prop_map(|run| (run.addr(), run.broadcast())), 0..=64);
+    (network_id(), 0_u8..16, runs(), runs()).prop_map(|(network, pool, spare, wanted)| {
+        Fact::Spare(SpareFact { network, pool: PoolIndex(pool), spare, wanted })
+    })
+}
+
+fn vote_fact() -> impl Strategy<Value = Fact> {
+    let decision = prop_oneof![Just(Decision::Open), Just(Decision::Taken), Just(Decision::Renounced)];
+    (host_id(), any::<u32>(), host_id(), any::<(u64, u64)>(), decision).prop_map(
+        |(owner, term, taker, (incarnation, counter), decision)| {
+            let seen = FactsVersion { incarnation, counter };
+            Fact::Vote(VoteFact { owner, term, taker, seen, decision })
+        },
+    )
 }
 
 proptest! {
@@ -209,6 +239,7 @@ fn gift() -> GiftFact {
         first: "10.64.0.4".parse().unwrap(),
         last: "10.64.0.7".parse().unwrap(),
         to: HostId::new([2; 16]),
+        from: None,
         epoch: 1,
     }
 }
@@ -251,6 +282,18 @@ fn a_gift_under_epoch_0_or_backwards_is_refused() {
     assert_eq!(field(decoded(&Fact::Gift(backwards))), "last");
     let mixed = GiftFact { last: "fd00::1".parse().unwrap(), ..gift() };
     assert_eq!(field(decoded(&Fact::Gift(mixed))), "last");
+}
+
+#[test]
+fn a_lease_with_hosts_twice_or_too_many_is_refused() {
+    let lease = |ids: &[u8]| {
+        let witnesses = ids.iter().map(|id| HostId::new([*id; 16])).collect();
+        decoded(&Fact::Lease(LeaseFact { term: 1, witnesses, before: Vec::new(), settled: Vec::new() }))
+    };
+    assert!(lease(&[1, 2, 3]).is_ok());
+    assert_eq!(field(lease(&[1, 1])), "witnesses");
+    assert_eq!(field(lease(&[2, 1])), "witnesses");
+    assert_eq!(field(lease(&(1..=16).collect::<Vec<u8>>())), "witnesses");
 }
 
 #[test]

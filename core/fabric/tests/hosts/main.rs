@@ -7,6 +7,7 @@
 )]
 
 mod collecting;
+mod rejoining;
 mod tokens;
 mod world;
 
@@ -260,6 +261,33 @@ fn what_a_host_restored_from_an_old_backup_gave_away_stays_given() {
 }
 
 #[test]
+fn what_was_spare_when_a_host_was_backed_up_or_since_is_used_only_with_the_word_of_others() {
+    let mut world = World::joined(3);
+    let backup = world.hosts[0].disk.clone();
+    create(&mut world, 0, "shop");
+    world.run(shoal_fabric::LEASE.as_secs() / 60 + 10);
+    let me = world.hosts[0].fabric.me();
+    let spare = |world: &World| -> Vec<_> {
+        world.hosts[0].fabric.spare_of(me).into_iter().flat_map(|(fact, _)| fact.spare).collect()
+    };
+    let before = spare(&world);
+    let term = world.hosts[0].fabric.lease_of(me, world.at.now).unwrap().term;
+    assert!(!before.is_empty(), "the creator has more than it needs");
+    let wish = before[0].0;
+    world.hosts[0].disk = backup;
+    world.restart(0);
+    world.lost = Some(b'w');
+    world.run(5);
+    let pool = put_on(&mut world, 0, "shop");
+    let ask = Verb::RequestAddress { pool, address: Some(wish), gateway: false };
+    assert!(world.verb(0, ask.clone()).is_err(), "it may have been taken over");
+    world.lost = None;
+    world.run(10);
+    assert!(world.hosts[0].fabric.lease_of(me, world.at.now).unwrap().term >= term, "terms never go back");
+    world.verb(0, ask).unwrap();
+}
+
+#[test]
 fn without_a_fabric_everything_is_refused_and_letting_go_is_not() {
     let mut world = World::new(1);
     let ask =
@@ -369,7 +397,10 @@ fn what_only_one_host_had_heard_of_a_forgotten_one_stays() {
     world.cut(3);
     let (_, effects) = world.hosts[0].fabric.forget("host-2", world.at).unwrap();
     world.act(0, effects);
-    (0..4).filter(|host| *host != 2).for_each(|host| world.heal(host));
+    // The one that has heard more hears of the forgetting before it tells anybody.
+    [0, 3].into_iter().for_each(|host| world.heal(host));
+    world.run(5);
+    world.heal(1);
     world.run(30);
     for host in [0, 1, 3] {
         assert!(has_network(&world, host, "shop"), "host {host}");

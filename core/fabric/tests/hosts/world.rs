@@ -34,6 +34,7 @@ fn local(n: usize) -> LocalHost {
         },
         underlay_mtu: 1500,
         version: "test".into(),
+        lease: shoal_fabric::LEASE,
         probe_link: None,
     }
 }
@@ -58,12 +59,15 @@ pub(crate) struct World {
     pub(crate) at: At,
     queue: VecDeque<Packet>,
     cut: BTreeSet<HostId>,
+    /// The kind of messages that never arrive.
+    pub(crate) lost: Option<u8>,
 }
 
 impl World {
     pub(crate) fn new(hosts: usize) -> Self {
         let at = At { now: Moment::ZERO, wall: WallTime::from_millis(1_700_000_000_000) };
-        let mut world = Self { hosts: Vec::new(), at, queue: VecDeque::new(), cut: BTreeSet::new() };
+        let mut world =
+            Self { hosts: Vec::new(), at, queue: VecDeque::new(), cut: BTreeSet::new(), lost: None };
         (0..hosts).for_each(|_| world.add());
         world
     }
@@ -101,26 +105,33 @@ impl World {
         self.hosts.len() - 1
     }
 
-    /// Joins as the transport lets a host join: with a token and a certificate issued by the first host.
+    /// Joins as the transport lets a host join.
     pub(crate) fn join(&mut self, n: usize) {
+        let (introduction, at) = (self.introduction(n), self.at);
+        let effects = self.hosts[n].fabric.join(introduction, at).unwrap();
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Stop(_))));
+        self.act(n, effects);
+    }
+
+    /// What the first host tells one that shows a token, with a certificate that it issued.
+    pub(crate) fn introduction(&mut self, n: usize) -> Introduction {
         let at = self.at;
         let (_, effects) = self.fabric(0).token([7; 20], Duration::from_secs(60), at).unwrap();
+        self.act(0, effects);
+        let (welcome, effects) = self.fabric(0).let_in(key(n).id()).unwrap();
         self.act(0, effects);
         let member = &self.hosts[0].fabric;
         let identity = member.identity().unwrap();
         let name = format!("host-{n}").parse().unwrap();
         let claim = Claim { fabric: identity.fabric, key: key(n).public(), name, from: at.wall };
         let members = &self.hosts[0].trust.as_ref().unwrap().members;
-        let introduction = Introduction {
+        Introduction {
             certificate: Certificate::issue_by_member(&key(0), claim),
             root_public: identity.root_public,
             introducer: member.me(),
             members: members.iter().map(|(host, key)| (*host, *key)).collect(),
-            welcome: member.welcome(key(n).id()).unwrap(),
-        };
-        let effects = self.hosts[n].fabric.join(introduction, at).unwrap();
-        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Stop(_))));
-        self.act(n, effects);
+            welcome,
+        }
     }
 
     pub(crate) fn fabric(&mut self, host: usize) -> &mut Fabric {
@@ -189,7 +200,12 @@ impl World {
             let (from, to) = match &packet {
                 Packet::Datagram(from, to, _) | Packet::Message(from, to, _) => (*from, *to),
             };
-            let open = !self.cut.contains(&from) && !self.cut.contains(&to);
+            let kind = match &packet {
+                Packet::Message(_, _, bytes) => bytes.first().copied(),
+                Packet::Datagram(..) => None,
+            };
+            let is_lost = kind.is_some() && kind == self.lost;
+            let open = !is_lost && !self.cut.contains(&from) && !self.cut.contains(&to);
             let Some(host) = self.hosts.iter().position(|host| host.fabric.me() == to).filter(|_| open)
             else {
                 continue;

@@ -68,10 +68,29 @@ pub struct AddressShare {
     pub ranges: Vec<AddressRange>,
     /// How many addresses these are; `u64::MAX` if more.
     pub owned: u64,
+    /// How many of them are spare: not used, and to be taken over if the owner is gone. The others are its reserve.
+    pub spare: u64,
     /// How many of them containers hold.
     pub used: u64,
     /// How many rest before reuse; `None` for other hosts, which do not tell.
     pub resting: Option<u64>,
+    /// The owner's lease; `None`: it has none, so nothing of it is taken over while it is not forgotten.
+    pub lease: Option<LeaseInfo>,
+    /// Whether the owner is out for good; its addresses come back when every host knows.
+    pub forgotten: bool,
+    /// Hosts from which the owner took over some of them.
+    pub taken_from: Vec<String>,
+}
+
+/// A host's lease on its addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseInfo {
+    /// Seconds until witnesses vote that it has ended, as the asked host reckons; `None`: nobody could take over.
+    pub left_s: Option<u64>,
+    /// How many hosts witness it.
+    pub witnesses: u32,
+    /// How many of them vote that it has ended.
+    pub votes: u32,
 }
 
 /// An inclusive run of addresses.

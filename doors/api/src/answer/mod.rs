@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 
-pub use endpoint::{AddressRange, AddressShare, Endpoint, Endpoints, Traffic};
+pub use endpoint::{AddressRange, AddressShare, Endpoint, Endpoints, LeaseInfo, Traffic};
 pub use host::{Host, HostState, HostTunnel, Joined, OpenToken, Reach, Token, Way};
 pub use network::{Here, Network, Subnet};
 pub use status::{

@@ -316,6 +316,7 @@ fn local(index: usize) -> LocalHost {
         quic_port: 7373,
         tunnels: usual_tunnels(),
         underlay_mtu: 1500,
+        lease: shoal_fabric::LEASE,
         version: "0.1.0".into(),
         probe_link: None,
     }

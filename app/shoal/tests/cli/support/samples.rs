@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use shoal_api::{
     AddressRange, AddressShare, Check, ClearDevice, Docker, Doctor, EncryptedEnd, Encrypter, Encryption,
-    Endpoint, EndpointCounts, Endpoints, FabricInfo, Here, Host, HostState, HostTunnel, Joined, Network,
-    NetworkCount, OpenToken, Reach, Relayed, Setting, SettingSource, Status, Subnet, ThisHost, Token,
-    Traffic, TransportInfo, TunnelInfo, Way,
+    Endpoint, EndpointCounts, Endpoints, FabricInfo, Here, Host, HostState, HostTunnel, Joined, LeaseInfo,
+    Network, NetworkCount, OpenToken, Reach, Relayed, Setting, SettingSource, Status, Subnet, ThisHost,
+    Token, Traffic, TransportInfo, TunnelInfo, Way,
 };
 use shoal_types::{FabricId, HostId, NetworkId, WallTime};
 
@@ -198,21 +198,30 @@ pub(crate) fn addresses() -> Vec<AddressShare> {
         host: "host-1".parse().unwrap(),
         ranges: vec![range("10.128.0.2", "10.128.3.255"), range("10.128.8.0", "10.128.8.0")],
         owned: 1023,
+        spare: 896,
         used: 2,
         resting: Some(1),
+        lease: Some(LeaseInfo { left_s: Some(3480), witnesses: 2, votes: 0 }),
+        forgotten: false,
+        taken_from: vec!["host-4".to_owned()],
     };
     let other = AddressShare {
         host: "host-2".parse().unwrap(),
         ranges: vec![range("10.128.4.0", "10.128.7.255")],
         owned: 1024,
+        spare: 960,
         used: 1,
         resting: None,
+        lease: Some(LeaseInfo { left_s: Some(0), witnesses: 2, votes: 1 }),
+        taken_from: Vec::new(),
         ..own.clone()
     };
     let six = AddressShare {
         subnet: "fd00:1::/64".parse().unwrap(),
         ranges: vec![range("fd00:1::1:0:0", "fd00:1::1:ffff:ffff")],
         owned: 1 << 32,
+        spare: 0,
+        taken_from: Vec::new(),
         ..own.clone()
     };
     vec![own, other, six]
