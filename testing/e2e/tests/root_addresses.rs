@@ -15,6 +15,7 @@ scenarios! {
     a_subnet_that_overlaps_a_route_or_a_gateway_bridge_is_refused_with_the_host_named,
     an_internal_network_has_no_way_out,
     a_container_on_several_networks_joins_and_leaves_them_live,
+    addresses_of_a_dead_host_come_back_and_all_of_them_when_it_is_forgotten,
 }
 
 fn what_the_user_asks_for_is_what_containers_get(features: Features) -> Result<()> {
@@ -160,4 +161,52 @@ fn a_container_on_several_networks_joins_and_leaves_them_live(features: Features
     host.docker("network disconnect red both")?;
     host.ping("both", &blue)?;
     fabric.not_reached_outside(1, "both", &red)
+}
+
+fn addresses_of_a_dead_host_come_back_and_all_of_them_when_it_is_forgotten(features: Features) -> Result<()> {
+    let fabric = Fabric::new(3, features)?;
+    for host in fabric.bed().hosts() {
+        host.kill_agent()?;
+        host.start_agent(&["--lease=1m"], features.environment())?;
+    }
+    fabric.settle(3)?;
+    fabric.network("shop", "--subnet 10.97.0.0/24")?;
+    fabric.run(3, "there", "shop", "")?;
+    let held = fabric.v4(3, "there", "shop")?;
+    eventually("the third host to have spare addresses", Duration::from_secs(60), || {
+        let shares = fabric.host(1).shoal_json("addresses")?;
+        let spare = share(&shares, "h3").and_then(|share| share["spare"].as_u64()).unwrap_or_default();
+        ensure!(spare > 0, "{shares}");
+        Ok(())
+    })?;
+    fabric.bed().cut(fabric.host(3))?;
+    fabric.host(3).kill_agent()?;
+    eventually("what was spare to be taken over", Duration::from_secs(180), || {
+        let shares = fabric.host(1).shoal_json("addresses")?;
+        let takers = ["h1", "h2"].into_iter().filter_map(|host| share(&shares, host));
+        let took = takers.filter(|share| share["taken_from"].to_string().contains("h3")).count();
+        ensure!(took == 1, "{shares}");
+        Ok(())
+    })?;
+    let told = fabric.try_run(1, "early", "shop", &format!("--ip {held}"))?.refused()?;
+    ensure!(told.contains(&held), "{told}");
+    fabric.host(1).docker("rm -f early")?;
+    fabric.host(1).shoal("forget h3")?;
+    eventually("the address that the dead host's container had", Duration::from_secs(60), || {
+        let started = fabric.try_run(1, "late", "shop", &format!("--ip {held}"))?;
+        if !started.success() {
+            fabric.host(1).docker("rm -f late")?;
+        }
+        ensure!(started.success(), "{}", started.refused()?);
+        Ok(())
+    })?;
+    let shares = fabric.host(1).shoal_json("addresses")?;
+    ensure!(shares.as_array().is_some_and(|shares| shares.len() == 2), "nothing is left of h3: {shares}");
+    fabric.run(2, "beside", "shop", "")?;
+    fabric.host(2).ping("beside", &held)
+}
+
+/// What a host owns of the only network.
+fn share<'a>(shares: &'a serde_json::Value, host: &str) -> Option<&'a serde_json::Value> {
+    shares.as_array()?.iter().find(|share| share["host"] == host)
 }
