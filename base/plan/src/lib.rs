@@ -7,7 +7,7 @@
 mod relay;
 mod tunnel;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -129,6 +129,8 @@ pub struct Observed {
     pub plan: HostPlan,
     /// Links and tunnels of ours that are not as any plan would have them, with what is wrong in a few words.
     pub broken: BTreeMap<LinkName, String>,
+    /// Pairs of ours whose container's end is in this namespace still: dockerd has not moved it, or it was made again.
+    pub unmoved: BTreeSet<LinkName>,
     /// Map entries that point to an interface index which no link has.
     pub dangling: Vec<EndpointKey>,
 }

@@ -49,6 +49,7 @@ pub fn diff_endpoint(wanted: &HostPlan, observed: &Observed, endpoint: &Endpoint
         plan,
         broken: broken.map(|(name, what)| (name.clone(), what.clone())).collect(),
         dangling: dangling.copied().collect(),
+        ..Observed::default()
     };
     diff(&wanted, &observed)
 }

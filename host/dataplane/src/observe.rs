@@ -24,6 +24,9 @@ impl HostKernel {
         // What entries of peers should say of each tunnel; `None` if what it is cannot be read.
         let mut flags = BTreeMap::new();
         for device in &devices {
+            if matches!(device.kind, Kind::Pair { inner_index: Some(_), .. }) {
+                observed.unmoved.insert(device.name.clone());
+            }
             let fault = if matches!(device.kind, Kind::Pair { .. }) {
                 self.observe_link(device, &mut observed)?
             } else {

@@ -56,7 +56,7 @@ fn observe(host: &Host) -> Observed {
 }
 
 fn whole(plan: &HostPlan) -> Observed {
-    Observed { plan: plan.clone(), ..Observed::default() }
+    Observed { plan: plan.clone(), unmoved: plan.links.keys().cloned().collect(), ..Observed::default() }
 }
 
 /// Everything that a needless change would show in: numbers of devices, programs and filters.

@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use shoal_plan::Observed;
-use shoal_planner::diff;
+use shoal_plan::{Change, Observed};
+use shoal_planner::{change_text, diff};
 use shoal_ports::{Counters, KernelError, WireGuardStatus};
 use shoal_tunnels::Status;
 
@@ -17,6 +17,9 @@ use super::{Input, ready};
 
 /// How long an operator's question waits for the kernel.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Differences that one audit tells one by one; the others are counted.
+const TOLD_MAX: usize = 10;
 
 impl Agent {
     /// Asks how the encrypted tunnels do.
@@ -88,8 +91,10 @@ impl Agent {
         self.kernel.believe(&observed);
         if was_in_line && !is_first && !changes.is_empty() {
             self.tally.kernel_mended += changes.len() as u64;
-            for (link, why) in &observed.broken {
-                tracing::warn!(%link, why, "the kernel differs from the plan: mending");
+            for change in changes.iter().take(TOLD_MAX) {
+                let difference = difference_text(change, &observed);
+                tracing::warn!(difference, "the kernel differs from the plan: mending");
+                self.last_mended = Some((self.at().now, difference));
             }
             tracing::info!(changes = changes.len(), "the kernel differed from the plan and is mended");
         }
@@ -122,6 +127,17 @@ impl Agent {
             }
         }
     }
+}
+
+/// A difference in words, with what is wrong where that is known.
+pub(crate) fn difference_text(change: &Change, observed: &Observed) -> String {
+    let why = match change {
+        Change::SetLink(name, _) | Change::RemoveLink(name) => observed.broken.get(name),
+        Change::SetTunnel(name, _) | Change::RemoveTunnel(name) => observed.broken.get(name),
+        _ => None,
+    };
+    let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+    format!("{}{why}", change_text(change))
 }
 
 /// What the kernel answers within a time that an operator will wait.

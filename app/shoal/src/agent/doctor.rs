@@ -8,9 +8,10 @@ use std::time::Duration;
 use shoal_api::{Check, Doctor, Encryption, Here};
 use shoal_networks::EndpointDifference;
 use shoal_plan::Observed;
-use shoal_planner::{change_text, diff};
+use shoal_planner::{diff, link_names};
 use shoal_ports::KernelError;
 
+use super::audit::difference_text;
 use super::commands::Reply;
 use super::owner::Agent;
 use super::projection::{self, Look};
@@ -94,13 +95,45 @@ impl Agent {
                 "The agent mends this by itself within 5 seconds; if it stays, look at the agent's log.";
             checks.push(wrong(
                 "kernel",
-                format!("The kernel differs from the plan: {}.", change_text(change)),
+                format!("The kernel differs from the plan: {}.", difference_text(change, &observed)),
                 mend,
             ));
         }
         if changes.is_empty() {
             let (links, endpoints) = (observed.plan.links.len(), observed.plan.endpoints.len());
-            checks.push(right("kernel", format!("{links} links and {endpoints} addresses are as planned.")));
+            let mended = self.mended_text();
+            checks.push(right(
+                "kernel",
+                format!("{links} links and {endpoints} addresses are as planned.{mended}"),
+            ));
+        }
+        self.check_inner_ends(&observed, checks);
+    }
+
+    /// What somebody else has changed in the kernel since the agent started.
+    fn mended_text(&self) -> String {
+        let Some((when, difference)) = &self.last_mended else { return String::new() };
+        let (count, ago) = (self.tally.kernel_mended, self.at().now.since(*when).as_secs());
+        format!(" Differences mended since the agent started: {count}, the last {ago} s ago: {difference}.")
+    }
+
+    /// A pair that was deleted took the container's end with it: the agent makes a pair again, but what is inside a
+    /// container is Docker's.
+    fn check_inner_ends(&self, observed: &Observed, checks: &mut Vec<Check>) {
+        let networks = self.fabric.networks();
+        for endpoint in networks.endpoints() {
+            let (link, _) = link_names(&endpoint.endpoint);
+            let Some(container) = endpoint.container.as_ref().filter(|_| observed.unmoved.contains(&link))
+            else {
+                continue;
+            };
+            let network = networks.catalog().get(endpoint.network);
+            let network = network.map_or_else(|| endpoint.network.to_string(), |spec| spec.name.to_string());
+            let finding = format!(
+                "The link of container {container} on network {network} was deleted, and the container's end with it: it \
+                 reaches nobody there."
+            );
+            checks.push(wrong(format!("container {container}"), finding, attach_again(&network, container)));
         }
     }
 
@@ -202,12 +235,7 @@ impl Agent {
 
 /// An endpoint on which Docker and this host differ.
 fn told(difference: &EndpointDifference, network: &str) -> Check {
-    let again = |container: &str| {
-        format!(
-            "`docker network disconnect -f {network} {container} && docker network connect {network} {container}`, or make \
-             the container again."
-        )
-    };
+    let again = |container: &str| attach_again(network, container);
     match difference {
         EndpointDifference::NotHere { attached, .. } => {
             let finding = format!(
@@ -239,6 +267,13 @@ fn told(difference: &EndpointDifference, network: &str) -> Check {
             )
         }
     }
+}
+
+fn attach_again(network: &str, container: &str) -> String {
+    format!(
+        "`docker network disconnect -f {network} {container} && docker network connect {network} {container}`, or make \
+         the container again."
+    )
 }
 
 fn addresses(v4: Option<Ipv4Addr>, v6: Option<Ipv6Addr>) -> String {

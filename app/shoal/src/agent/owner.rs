@@ -27,7 +27,7 @@ use shoal_config::Settings;
 const AUDIT_EVERY: Duration = Duration::from_secs(5);
 
 /// How often addresses and routes of the machine are read.
-const SURVEY_EVERY: Duration = Duration::from_secs(10);
+const SURVEY_EVERY: Duration = Duration::from_secs(5);
 
 /// How often encrypted tunnels are looked at while one of them is not settled.
 const TUNNELS_EVERY: Duration = Duration::from_secs(1);
@@ -84,6 +84,8 @@ pub(crate) struct Agent {
     pub(crate) probe_failure: Option<String>,
     pub(crate) notices: VecDeque<String>,
     pub(crate) tally: Tally,
+    /// When the kernel last differed from the plan, and in what.
+    pub(crate) last_mended: Option<(Moment, String)>,
     pub(crate) strangers: Strangers,
     pub(crate) started: Moment,
     pub(crate) stop: Option<String>,
@@ -156,6 +158,7 @@ impl Agent {
             probe_failure: None,
             notices: VecDeque::new(),
             tally: Tally::default(),
+            last_mended: None,
             strangers: Strangers::default(),
             started,
             stop: None,
