@@ -23,6 +23,7 @@ mod metrics;
 mod network;
 mod parse;
 mod rotate_key;
+mod secrecy;
 mod session;
 mod status;
 mod token;
@@ -50,6 +51,7 @@ pub(crate) enum Exit {
 
 /// Runs the command that was typed.
 pub(crate) fn main() -> ExitCode {
+    secrecy::keep_memory_private();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
