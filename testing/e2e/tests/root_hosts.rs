@@ -90,7 +90,8 @@ fn hosts_on_two_underlay_networks_meet_through_the_one_that_is_on_both(features:
         two.address()
     ))?;
     three.shoal(&format!("join 10.66.0.2 {token}"))?;
-    fabric.settle(3)?;
+    // h1 and h3 first take each other for dead, until they hear through h2 that they live.
+    eventually("all to see each other alive", BACK, || fabric.settle(3))?;
     fabric.network("shop", "")?;
     for (host, name) in [(1, "one"), (2, "two"), (3, "three")] {
         fabric.run(host, name, "shop", "")?;
