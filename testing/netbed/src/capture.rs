@@ -13,7 +13,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::poll::{eventually, now};
+use crate::poll::{eventually, now, patient};
 
 /// What a command that has ended left behind.
 #[derive(Debug, Clone)]
@@ -99,7 +99,7 @@ impl Running {
 
     /// Waits for its end.
     pub fn finish(mut self, limit: Duration) -> Result<Output> {
-        let started = now();
+        let (started, limit) = (now(), patient(limit));
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
                 break status;

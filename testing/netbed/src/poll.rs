@@ -9,6 +9,9 @@ use anyhow::{Result, bail};
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Environment variable: how many times as long as on a usual machine everything may take, a whole number.
+const PATIENCE: &str = "NETBED_PATIENCE";
+
 /// Calls `look` until it returns `Ok`, at most for `limit`. `Err` carries what was seen instead; the last one stands
 /// in the error beside `what`.
 pub fn eventually<T, E: Display>(
@@ -16,14 +19,14 @@ pub fn eventually<T, E: Display>(
     limit: Duration,
     mut look: impl FnMut() -> Result<T, E>,
 ) -> Result<T> {
-    let started = now();
+    let (started, limit) = (now(), patient(limit));
     loop {
         match look() {
             Ok(found) => return Ok(found),
             Err(seen) if started.elapsed() > limit => {
                 bail!("waited {limit:?} for {what}; last seen: {seen:#}");
             }
-            Err(_) => thread::sleep(PAUSE),
+            Err(_) => thread::sleep(patient(PAUSE)),
         }
     }
 }
@@ -37,6 +40,12 @@ pub fn eventually_ok(what: &str, limit: Duration, mut look: impl FnMut() -> bool
 /// something to happen polls.
 pub fn pause(span: Duration) {
     thread::sleep(span);
+}
+
+/// What a limit comes to on this machine, or a pause between two looks, which take their time too.
+pub(crate) fn patient(usual: Duration) -> Duration {
+    let times = std::env::var(PATIENCE).ok().and_then(|text| text.parse().ok());
+    usual * times.unwrap_or(1)
 }
 
 /// The clock of tests.

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "usage:
   netbed sweep                     remove what beds have left whose owner is dead
   netbed leftovers                 list such remains; exit code 1 if there are any
+  netbed pack                      pack the image that scenarios use, ahead of them
   netbed hold NUMBER               lay out so many Docker hosts; they stay until this is interrupted and swept
   netbed down                      end every bed that was kept
   netbed enter HOST [COMMAND...]   run a command (a shell) on a host of the kept bed";
@@ -32,6 +33,7 @@ fn answer(words: &[&str]) -> Result<ExitCode> {
             left.iter().for_each(|line| println!("{line}"));
             return Ok(if left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        ["pack"] => drop(shoal_netbed::probe_image()?),
         ["hold", hosts] => hold(hosts.parse()?)?,
         ["down"] => shoal_netbed::take_down()?.iter().for_each(|name| println!("{name} is gone")),
         ["enter", host, command @ ..] => enter(host, command)?,
