@@ -1,12 +1,12 @@
 //! Boots Debian's stock kernels under qemu, without KVM, and runs the tests of the kernel's side in them.
 //!
 //! ```text
-//!     kernels [6.1] [6.12]                      all of them if none is named
+//!     kernels [6.1] [6.12] [TESTS...]           all kernels if none is named; TESTS are parts of test binaries' names
 //!     SHOAL_KERNELS=FOLDER                      where unpacked kernels are kept; target/kernels
 //! ```
 //!
-//! The guest has this machine's root as a read-only file system, so the test binaries run where cargo has left them,
-//! with this machine's tools. Nothing is installed and no root is needed.
+//! The guest has this machine's root as its own, with a layer of memory over it that takes what is written. So the test
+//! binaries run where cargo has left them, with this machine's tools. Nothing is installed and no root is needed.
 #![allow(clippy::print_stdout, reason = "a program's output")]
 
 mod kernel;
@@ -20,7 +20,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use kernel::{Kernel, SERIES};
+use kernel::{Kernel, SERIES, Series};
+use tests::Tests;
 
 fn main() -> ExitCode {
     match run() {
@@ -34,25 +35,39 @@ fn main() -> ExitCode {
 }
 
 /// Whether every test passed in every kernel.
-#[allow(clippy::disallowed_methods, reason = "what a guest took is real time")]
 fn run() -> Result<bool> {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    for name in &wanted {
-        ensure!(SERIES.iter().any(|series| series.name == name), "no kernel {name} is known here");
-    }
+    let is_kernel = |word: &String| SERIES.iter().any(|series| series.name == word);
+    let (wanted, parts): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(is_kernel);
     let folder = folder()?;
-    let tests = tests::build()?;
-    let mut all_passed = true;
-    for series in
-        SERIES.iter().filter(|series| wanted.is_empty() || wanted.iter().any(|name| name == series.name))
-    {
-        let kernel = Kernel::fetch(series, &folder)?;
-        let began = Instant::now();
-        let report = machine::boot(&kernel, &tests)?;
-        println!("{}", report.summary(&kernel.version, began.elapsed()));
-        all_passed &= report.has_passed();
+    let mut tests = tests::build()?;
+    tests.retain(|tests| parts.is_empty() || parts.iter().any(|part| tests.label.contains(part)));
+    ensure!(!tests.is_empty(), "neither a kernel nor a test binary is called {}", parts.join(" or "));
+    let is_wanted = |series: &&Series| wanted.is_empty() || wanted.iter().any(|name| name == series.name);
+    let kernels: Vec<Kernel> = SERIES
+        .iter()
+        .filter(is_wanted)
+        .map(|series| Kernel::fetch(series, &folder))
+        .collect::<Result<_>>()?;
+    // All at once: each guest is one thread's work.
+    let outcomes: Vec<Result<String, String>> = std::thread::scope(|scope| {
+        let guests: Vec<_> = kernels.iter().map(|kernel| scope.spawn(|| tried(kernel, &tests))).collect();
+        let ended = || Err("a guest's thread ended".to_owned());
+        guests.into_iter().map(|guest| guest.join().unwrap_or_else(|_| ended())).collect()
+    });
+    for outcome in &outcomes {
+        println!("{}", outcome.as_ref().unwrap_or_else(|failed| failed));
     }
-    Ok(all_passed)
+    Ok(outcomes.iter().all(Result::is_ok))
+}
+
+/// The summary of the tests in one kernel, as an error if not all passed.
+#[allow(clippy::disallowed_methods, reason = "what a guest took is real time")]
+fn tried(kernel: &Kernel, tests: &[Tests]) -> Result<String, String> {
+    let began = Instant::now();
+    let report =
+        machine::boot(kernel, tests).map_err(|error| format!("kernel {}: {error:#}", kernel.version))?;
+    let summary = report.summary(&kernel.version, began.elapsed());
+    if report.has_passed() { Ok(summary) } else { Err(summary) }
 }
 
 fn folder() -> Result<PathBuf> {

@@ -56,7 +56,7 @@ impl Report {
             let is_chatter =
                 ["running ", "test result: ", "failures:"].iter().any(|start| line.starts_with(start));
             if !line.is_empty() && !is_chatter {
-                println!("    {line}");
+                println!("    {} {line}", self.kernel);
             }
             return;
         };
