@@ -12,7 +12,7 @@ BINARY := $(TARGET)/release/shoal
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 DIST := dist
 
-.PHONY: help build check test test-kernels bench bench-check soak demo demo-down install uninstall deb clean bench-build lint nextest
+.PHONY: help build check test test-kernels bench-kernels bench bench-check soak demo demo-down install uninstall deb clean bench-build lint nextest
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -44,6 +44,10 @@ bench: bench-build ## Shoal beside what users would pick instead, 20 minutes; re
 
 bench-check: bench-build ## the quick part, three minutes; fails if a ratio is 15 % worse than the committed one
 	$(TARGET)/release/bench check --shoal $(BINARY) --against docs/reference/benchmarks.json
+
+bench-kernels: ## what the data path costs over the kernel's WireGuard, on Debian's kernels under qemu
+	packaging/needs build kernels
+	$(CARGO) run --locked --quiet -p shoal-kernels -- --bench $(KERNELS)
 
 soak: ## fresh stories in the simulator: MINUTES=10 by default
 	packaging/needs build

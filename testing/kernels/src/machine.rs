@@ -98,8 +98,9 @@ fn stage(kernel: &Kernel, tests: &[Tests]) -> Result<PathBuf> {
     std::fs::write(stage.join("run"), RUN)?;
     let mut list = String::new();
     for test in tests {
+        let option = if test.measures { "--nocapture" } else { "--color=never" };
         // Writing to a string cannot fail.
-        let _ = writeln!(list, "{} {} {}", test.label, test.folder.display(), test.binary.display());
+        let _ = writeln!(list, "{} {} {} {option}", test.label, test.folder.display(), test.binary.display());
     }
     std::fs::write(stage.join("tests"), list)?;
     Ok(stage)

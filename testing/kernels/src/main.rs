@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!     kernels [6.1] [6.12] [TESTS...]           all kernels if none is named; TESTS are parts of test binaries' names
+//!     kernels --bench [6.1] [6.12]              measures what the data path costs, instead
 //!     SHOAL_KERNELS=FOLDER                      where unpacked kernels are kept; target/kernels
 //! ```
 //!
@@ -37,9 +38,11 @@ fn main() -> ExitCode {
 /// Whether every test passed in every kernel.
 fn run() -> Result<bool> {
     let is_kernel = |word: &String| SERIES.iter().any(|series| series.name == word);
-    let (wanted, parts): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(is_kernel);
+    let (wanted, mut parts): (Vec<String>, Vec<String>) = std::env::args().skip(1).partition(is_kernel);
+    let measures = parts.iter().any(|word| word == "--bench");
+    parts.retain(|word| word != "--bench");
     let folder = folder()?;
-    let mut tests = tests::build()?;
+    let mut tests = if measures { tests::build_benches()? } else { tests::build()? };
     tests.retain(|tests| parts.is_empty() || parts.iter().any(|part| tests.label.contains(part)));
     ensure!(!tests.is_empty(), "neither a kernel nor a test binary is called {}", parts.join(" or "));
     let is_wanted = |series: &&Series| wanted.is_empty() || wanted.iter().any(|name| name == series.name);

@@ -13,6 +13,9 @@ const BUILDS: [&[&str]; 2] = [
     &["test", "--no-run", "-p", "shoal-abi", "-p", "shoal-links", "-p", "shoal-dataplane"],
 ];
 
+/// What is built for a measurement.
+const BENCHES: [&[&str]; 1] = [&["test", "--no-run", "-p", "shoal-dataplane", "--bench", "kernel_*"]];
+
 /// A test binary.
 pub(crate) struct Tests {
     /// `package::binary`, as nextest calls it.
@@ -20,14 +23,25 @@ pub(crate) struct Tests {
     /// Folder of the package, in which its tests expect to run.
     pub(crate) folder: PathBuf,
     pub(crate) binary: PathBuf,
+    /// It measures: what it prints is wanted.
+    pub(crate) measures: bool,
 }
 
 /// Builds the tests that run on the kernel, and what they start.
 pub(crate) fn build() -> Result<Vec<Tests>> {
+    built(&BUILDS)
+}
+
+/// Builds what measures on the kernel.
+pub(crate) fn build_benches() -> Result<Vec<Tests>> {
+    built(&BENCHES)
+}
+
+fn built(builds: &[&[&str]]) -> Result<Vec<Tests>> {
     let mut tests = Vec::new();
-    for build in BUILDS {
+    for build in builds {
         let output = Command::new(env!("CARGO"))
-            .args(build)
+            .args(*build)
             .args(["--locked", "--message-format=json-render-diagnostics"])
             .stderr(Stdio::inherit())
             .output()
@@ -45,11 +59,13 @@ pub(crate) fn build() -> Result<Vec<Tests>> {
 fn test(line: &str) -> Option<Tests> {
     let message: Value = serde_json::from_str(line).ok()?;
     let target = &message["target"];
-    let is_test = message["reason"] == "compiler-artifact" && target["kind"] == serde_json::json!(["test"]);
+    let measures = target["kind"] == serde_json::json!(["bench"]);
+    let is_kind = measures || target["kind"] == serde_json::json!(["test"]);
+    let is_test = message["reason"] == "compiler-artifact" && is_kind;
     let binary = message["executable"].as_str().filter(|_| is_test)?;
     let folder = PathBuf::from(message["manifest_path"].as_str()?).parent()?.to_owned();
     let label = format!("{}::{}", package(&folder), target["name"].as_str()?);
-    Some(Tests { label, folder, binary: binary.into() })
+    Some(Tests { label, folder, binary: binary.into(), measures })
 }
 
 /// A package is `shoal-<folder name>`.
