@@ -9,6 +9,7 @@
 //! has laid out is taken down afterwards.
 #![allow(clippy::print_stdout, reason = "a program's output")]
 
+mod agent;
 mod figures;
 mod goals;
 mod guard;
@@ -16,9 +17,11 @@ mod machine;
 mod options;
 mod others;
 mod processors;
+mod programs;
 mod report;
 mod rounds;
 mod stage;
+mod start;
 mod subject;
 mod worker;
 
@@ -32,7 +35,7 @@ use serde_json::Value;
 use figures::Figures;
 use goals::GOALS;
 use machine::Machine;
-use options::{Options, Task};
+use options::{Options, Part, Task};
 use report::Report;
 use stage::Stage;
 
@@ -49,11 +52,25 @@ fn main() -> ExitCode {
 }
 
 fn measure(options: &Options) -> Result<ExitCode> {
-    let rounds = options.rounds()?;
+    let (rounds, contestants) = (options.rounds()?, options.contestants()?);
     let mut figures = Figures::default();
-    let mut stage = Stage::set(&options.contestants()?)?;
+    if options.wants(Part::Memory) {
+        agent::fill(&mut figures)?;
+    }
+    let mut stage = Stage::set(&contestants)?;
     let machine = Machine::look(stage.fabric().host(1))?;
-    rounds.run(&mut stage, &mut figures)?;
+    if options.wants(Part::Agent) {
+        agent::watch(&stage, &mut figures)?;
+    }
+    if options.wants(Part::Start) {
+        options.starts().run(&stage, &contestants, &mut figures)?;
+    }
+    if options.wants(Part::Traffic) {
+        rounds.run(&mut stage, &mut figures)?;
+    }
+    if options.wants(Part::Programs) {
+        programs::run(&mut stage, &mut figures)?;
+    }
     let report = Report { machine: &machine, rounds: &rounds, figures: &figures };
     println!("{}", report.goals());
     match &options.task {

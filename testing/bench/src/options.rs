@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::rounds::Rounds;
+use crate::start::Starts;
 use crate::subject::{Contestant, Scope, Work};
 
 /// Measures Shoal beside what users would pick instead.
@@ -30,9 +31,27 @@ pub(crate) struct Options {
     /// Only this traffic.
     #[arg(long, global = true, value_delimiter = ',')]
     scope: Vec<String>,
+    /// Only these parts.
+    #[arg(long, global = true, value_delimiter = ',')]
+    part: Vec<Part>,
     /// Only this work.
     #[arg(long, global = true, value_delimiter = ',')]
     work: Vec<String>,
+}
+
+/// What can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Work between containers.
+    Traffic,
+    /// Containers that start.
+    Start,
+    /// The agent, idle and at work.
+    Agent,
+    /// The agent's memory with many endpoints.
+    Memory,
+    /// The kernel's programs.
+    Programs,
 }
 
 /// What to do.
@@ -64,6 +83,24 @@ impl Options {
             scopes: chosen(traffic, |scope| scope.name().to_owned(), &self.scope)?,
             works: chosen(&Work::ALL, |work| work.name(), &self.work)?,
         })
+    }
+
+    /// How many containers are started.
+    pub(crate) fn starts(&self) -> Starts {
+        let short = matches!(self.task, Task::Check { .. }) || self.rounds.is_some_and(|rounds| rounds < 7);
+        if short {
+            Starts { single: 7, crowds: 1, crowd: 20 }
+        } else {
+            Starts { single: 100, crowds: 7, crowd: 20 }
+        }
+    }
+
+    /// Whether a part is wanted.
+    pub(crate) fn wants(&self, part: Part) -> bool {
+        match self.task {
+            Task::Check { .. } => matches!(part, Part::Traffic | Part::Start),
+            Task::Run { .. } => self.part.is_empty() || self.part.contains(&part),
+        }
     }
 
     /// Who takes part.

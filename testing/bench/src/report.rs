@@ -24,7 +24,7 @@ pub(crate) struct Report<'a> {
     pub(crate) figures: &'a Figures,
 }
 
-const INTRODUCTION: &str = include_str!("introduction.md");
+const INTRODUCTION: &str = include_str!("introduction.txt");
 
 impl Report<'_> {
     /// Writes `benchmarks.json` and `benchmarks.md` into a folder.

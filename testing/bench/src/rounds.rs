@@ -35,14 +35,21 @@ impl Rounds {
                     ways.rotate_left(first);
                 }
                 for work in &self.works {
-                    self.one(stage, figures, *work, &ways)?;
+                    self.on_ways(stage, figures, *work, &ways)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn one(&self, stage: &mut Stage, figures: &mut Figures, work: Work, ways: &[Way]) -> Result<()> {
+    /// Does one work on each of these ways in turn.
+    pub(crate) fn on_ways(
+        &self,
+        stage: &mut Stage,
+        figures: &mut Figures,
+        work: Work,
+        ways: &[Way],
+    ) -> Result<()> {
         for way in ways {
             let answer = stage.worker(way.worker).ask(&work.line(way.to, self.span), self.span);
             let found = answer.and_then(|answer| work.figures(&answer));

@@ -51,6 +51,12 @@ impl Stage {
         let bed = Bed::builder(2).without_dockerd().quiet().build()?;
         let fabric = Fabric::started(bed, Features::On, image.clone())?;
         fabric.join_all()?;
+        // dockerd has bridges call netfilter, in every namespace. The switch stands for one of metal.
+        fabric.bed().switch(
+            "for kind in iptables ip6tables arptables; do\n\
+             echo 0 > /proc/sys/net/bridge/bridge-nf-call-$kind\n\
+             done",
+        )?;
         let (workers, ways) = (Vec::new(), Vec::new());
         let mut stage = Self { workers, on_host: None, others: None, ways, image, fabric };
         for contestant in contestants {
@@ -74,6 +80,16 @@ impl Stage {
     /// The hosts with their agents.
     pub(crate) fn fabric(&self) -> &Fabric {
         &self.fabric
+    }
+
+    /// What containers are made from.
+    pub(crate) fn image(&self) -> &str {
+        self.image.name()
+    }
+
+    /// Where a contestant's container answers, on the first host or on the second.
+    pub(crate) fn target(&self, contestant: Contestant, scope: Scope) -> Option<IpAddr> {
+        self.ways.iter().find(|way| way.contestant == contestant && way.scope == scope).map(|way| way.to)
     }
 
     /// Every way that was laid, and whoever asks on it.

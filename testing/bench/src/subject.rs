@@ -75,12 +75,14 @@ pub(crate) enum Scope {
     Start,
     /// The agent itself.
     Agent,
+    /// The kernel's programs.
+    Programs,
 }
 
 impl Scope {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Across, Self::Across6, Self::Same, Self::Same6, Self::Start, Self::Agent];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Across, Self::Across6, Self::Same, Self::Same6, Self::Start, Self::Agent, Self::Programs];
 
     /// Those on which work is done for some time.
     pub(crate) const TRAFFIC: [Self; 4] = [Self::Across, Self::Across6, Self::Same, Self::Same6];
@@ -94,6 +96,7 @@ impl Scope {
             Self::Same6 => "same-host-ipv6",
             Self::Start => "start",
             Self::Agent => "agent",
+            Self::Programs => "programs",
         }
     }
 
@@ -106,6 +109,7 @@ impl Scope {
             Self::Same6 => "On one host, IPv6",
             Self::Start => "Containers that start",
             Self::Agent => "The agent",
+            Self::Programs => "The kernel's programs, while small requests go to and fro",
         }
     }
 }
@@ -198,6 +202,10 @@ pub(crate) enum Measure {
     Percent,
     /// Resident memory.
     Mebibytes,
+    /// Time of one run of a program.
+    Nanos,
+    /// Length of a program as the kernel holds it.
+    Instructions,
 }
 
 impl Measure {
@@ -213,6 +221,8 @@ impl Measure {
             Self::Millis => "ms",
             Self::Percent => "% of a core",
             Self::Mebibytes => "MiB",
+            Self::Nanos => "ns a packet",
+            Self::Instructions => "instructions",
         }
     }
 

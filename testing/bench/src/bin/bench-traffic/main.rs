@@ -22,7 +22,8 @@ const USAGE: &str = "usage:
       rr ADDRESS SECONDS CONNECTIONS
       connect ADDRESS SECONDS
       udp ADDRESS SECONDS BYTES
-  bench-traffic hello ADDRESS    ask a worker until it answers, and tell when";
+  bench-traffic hello ADDRESS    ask a worker until it answers, and tell when
+  bench-traffic now              tell when it is";
 
 /// Ports of a worker.
 mod port {
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["worker"] => worker(),
+        ["now"] => wall().and_then(|now| say(&format!("{{\"started\":{now},\"answered\":{now}}}"))),
         ["hello", address] => address.parse().map_err(Into::into).and_then(hello),
         _ => Err(USAGE.into()),
     };
