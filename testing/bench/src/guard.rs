@@ -1,5 +1,6 @@
 //! The process that waits for the one that measures, and takes down what that has laid out.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::thread;
@@ -7,6 +8,8 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
+
+use crate::programs::COUNTING;
 
 /// Tells a process that it is the one that measures.
 const INNER: &str = "BENCH_INNER";
@@ -30,6 +33,7 @@ pub(crate) fn watch(shoal: &Path) -> Result<ExitCode> {
     signals.thread_block()?;
     let mut command = Command::new(std::env::current_exe()?);
     command.args(std::env::args_os().skip(1)).env(INNER, "1").env("SHOAL_BIN", shoal);
+    let counting = fs::read_to_string(COUNTING).with_context(|| format!("cannot read {COUNTING}"))?;
     let mut child = command.spawn()?;
     let pid = Pid::from_raw(child.id().cast_signed());
     thread::spawn(move || {
@@ -39,6 +43,7 @@ pub(crate) fn watch(shoal: &Path) -> Result<ExitCode> {
         }
     });
     let status = child.wait()?;
+    fs::write(COUNTING, counting)?;
     shoal_netbed::sweep()?;
     let left = shoal_netbed::leftovers();
     ensure!(left.is_empty(), "this is left and should not be:\n{}", left.join("\n"));

@@ -12,8 +12,8 @@ use crate::rounds::Rounds;
 use crate::stage::Stage;
 use crate::subject::{Contestant, Measure, Scope, Work};
 
-/// Switches the kernel's counting of runs on and off; it costs some nanoseconds a run.
-const COUNTING: &str = "/proc/sys/kernel/bpf_stats_enabled";
+/// Switches the kernel's counting of runs on and off; it costs some nanoseconds a run. The guard switches it back.
+pub(crate) const COUNTING: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 /// Nanoseconds and runs of all programs of one name, and the length of one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,11 +25,8 @@ struct Runs {
 
 /// Sends small requests on every way of Shoal's and tells what each program took of it, the kernel's counting included.
 pub(crate) fn run(stage: &mut Stage, figures: &mut Figures) -> Result<()> {
-    let before = fs::read_to_string(COUNTING).with_context(|| format!("cannot read {COUNTING}"))?;
-    fs::write(COUNTING, "1")?;
-    let counted = count(stage);
-    fs::write(COUNTING, before)?;
-    for (name, runs) in counted? {
+    fs::write(COUNTING, "1").with_context(|| format!("cannot write {COUNTING}"))?;
+    for (name, runs) in count(stage)? {
         let row = |measure| Row { scope: Scope::Programs, work: name.clone(), measure };
         figures.add(row(Measure::Nanos), Contestant::Shoal, runs.nanos / runs.count);
         figures.add(row(Measure::Instructions), Contestant::Shoal, runs.instructions);
