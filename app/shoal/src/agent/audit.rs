@@ -18,6 +18,9 @@ use super::{Input, ready};
 /// How long an operator's question waits for the kernel.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 
+/// With more changes of its own on the way than this, the agent tells nobody else's from them.
+const KNOWN_MAX: usize = 100;
+
 /// Differences that one audit tells one by one; the others are counted.
 const TOLD_MAX: usize = 10;
 
@@ -86,17 +89,20 @@ impl Agent {
     fn mend(&mut self, look: Look, observed: Observed, is_first: bool) {
         let observed = self.kernel.seen(look, observed);
         let wanted = projection::wanted(&self.view());
-        let was_in_line = self.kernel.changes_to(&wanted).is_empty();
+        let known = self.kernel.changes_to(&wanted);
         let changes = diff(&wanted, &observed);
         self.kernel.believe(&observed);
-        if was_in_line && !is_first && !changes.is_empty() {
-            self.tally.kernel_mended += changes.len() as u64;
-            for change in changes.iter().take(TOLD_MAX) {
+        // What this agent knew to be missing, because the kernel refused it or the plan is newer, nobody has taken away.
+        let is_news = |change: &&Change| known.len() <= KNOWN_MAX && !known.contains(change);
+        let mended: Vec<&Change> = changes.iter().filter(is_news).collect();
+        if !is_first && !mended.is_empty() {
+            self.tally.kernel_mended += mended.len() as u64;
+            for change in mended.iter().take(TOLD_MAX) {
                 let difference = difference_text(change, &observed);
                 tracing::warn!(difference, "the kernel differs from the plan: mending");
                 self.last_mended = Some((self.at().now, difference));
             }
-            tracing::info!(changes = changes.len(), "the kernel differed from the plan and is mended");
+            tracing::info!(changes = mended.len(), "the kernel differed from the plan and is mended");
         }
         self.send(Lane::Slow, changes);
     }
