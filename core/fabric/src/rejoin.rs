@@ -89,7 +89,12 @@ impl Fabric {
 
     /// A host that nobody knows was let in by one that was forgotten before anybody else had heard of it. The fabric
     /// has given what it holds to others, or may do so at any moment.
-    pub(crate) fn must_be_known(&self, welcome: &Welcome) -> Result<(), String> {
+    pub(crate) fn must_be_known(&self, welcome: &Welcome, is_friend: bool) -> Result<(), String> {
+        if !is_friend {
+            return Err("this host does not know that member, which may itself be one that the fabric does not know: join by a member \
+                 that this host knew when it was last in"
+                .to_owned());
+        }
         if welcome.known {
             return Ok(());
         }
@@ -111,9 +116,15 @@ impl Fabric {
     }
 
     /// What this host must stand by in a fabric that it left and comes back to.
-    pub(crate) fn left_behind(&self, fabric: FabricId, welcome: &Welcome) -> Result<Left, String> {
+    pub(crate) fn left_behind(
+        &self,
+        fabric: FabricId,
+        introducer: HostId,
+        welcome: &Welcome,
+    ) -> Result<Left, String> {
         let Some(left) = self.left.get(&fabric) else { return Ok(Left::default()) };
-        self.must_be_known(welcome)?;
+        let is_friend = left.members.iter().any(|(host, _)| *host == introducer);
+        self.must_be_known(welcome, is_friend)?;
         Ok(left.clone())
     }
 

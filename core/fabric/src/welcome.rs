@@ -83,12 +83,14 @@ impl Fabric {
         let welcome = Welcome::decode(introduction.welcome.as_slice()).map_err(damaged)?;
         let is_of_it = |member: &Member| member.identity.fabric == introduction.certificate.fabric;
         if self.member.as_ref().is_some_and(is_of_it) {
-            self.must_be_known(&welcome)?;
+            let introducer = introduction.introducer;
+            let is_friend = self.member.as_ref().is_some_and(|it| it.trust.members.contains_key(&introducer));
+            self.must_be_known(&welcome, is_friend)?;
             return self.join_again(introduction, &welcome, at);
         }
         self.must_be_alone()?;
         let certificate = introduction.certificate;
-        let left = self.left_behind(certificate.fabric, &welcome)?;
+        let left = self.left_behind(certificate.fabric, introduction.introducer, &welcome)?;
         let root_public = introduction.root_public;
         let mut vouched = introduction.members;
         vouched.push((self.me, self.key.public()));

@@ -184,6 +184,24 @@ fn settled(hosts: usize) -> World {
     world
 }
 
+/// A start in which the last host has let one in, and given it an address, that nobody else has heard of; then the
+/// last host is forgotten.
+fn stranded(hosts: usize) -> World {
+    let mut world = settled(hosts);
+    let (last, number) = (hosts - 1, u8::try_from(hosts - 1).unwrap_or_default());
+    let (members, both) = ((0..last).collect::<Vec<_>>(), [last, hosts]);
+    (0..hosts).for_each(|host| world.want(host, number));
+    (0..3).for_each(|_| world.live(&(0..hosts).collect::<Vec<_>>(), 20));
+    world.join(last);
+    world.live(&both, 20);
+    world.give(last, number, hosts);
+    (0..2).for_each(|_| world.live(&both, 20));
+    world.hand_out(hosts, number);
+    world.forget(0, last);
+    (0..2).for_each(|_| world.live(&members, 20));
+    world
+}
+
 /// How many histories: `SHOAL_HISTORIES`, else so many that a test run takes seconds.
 fn cases() -> u32 {
     std::env::var("SHOAL_HISTORIES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(500)
@@ -195,6 +213,19 @@ proptest! {
     #[test]
     fn no_address_is_ever_used_twice(hosts in 2_usize..=6, steps in vec(step(), 0..80)) {
         let mut world = settled(hosts);
+        for step in &steps {
+            take(&mut world, step);
+            prop_assert_eq!(world.used_twice(), None, "after {:?}", step);
+        }
+    }
+
+    #[test]
+    fn no_address_is_used_twice_when_hosts_come_back_that_nobody_knows(
+        hosts in 3_usize..=5,
+        steps in vec(step(), 0..40),
+    ) {
+        let mut world = stranded(hosts);
+        prop_assert!(world.hosts[hosts].used.len() == 1, "it has what it got");
         for step in &steps {
             take(&mut world, step);
             prop_assert_eq!(world.used_twice(), None, "after {:?}", step);

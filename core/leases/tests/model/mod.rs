@@ -92,13 +92,14 @@ impl World {
     }
 
     /// A host joins once more with the key that it has. It goes on as it was, or leaves before, which it does only
-    /// without containers. Who does not know it does not let it in.
+    /// without containers. Who does not know it does not let it in, nor somebody whom it does not know.
     pub(crate) fn rejoin(&mut self, host: usize, via: usize, leaves: bool) {
         let refused = host == via
             || self.hosts[via].forgotten().contains(&id(host))
             || self.hosts[host].forgotten().contains(&id(via))
             || (leaves && !self.hosts[host].used.is_empty());
-        if refused || !self.hosts[via].known().contains(&id(host)) {
+        let strangers = !self.hosts[host].known().contains(&id(via));
+        if refused || strangers || !self.hosts[via].known().contains(&id(host)) {
             return;
         }
         if leaves {
