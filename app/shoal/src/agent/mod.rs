@@ -24,6 +24,7 @@ mod doors;
 mod engine;
 mod kernel;
 mod knock;
+mod layout;
 mod machine;
 mod owner;
 mod perform;
@@ -107,6 +108,7 @@ async fn start(settings: Settings, handed: activation::Handed) -> anyhow::Result
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let at = At { now: clock.now(), wall: clock.wall() };
     let mut store = RedbStore::open(settings.state_dir.join("state.redb"))?;
+    layout::check(&mut store, &settings.state_dir)?;
     let key = Arc::new(secrets::host_key(&mut store)?);
     let stored = store.scan(b"")?;
 

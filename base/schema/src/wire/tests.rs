@@ -259,6 +259,14 @@ fn an_unknown_kind_is_told_apart_from_a_broken_key() {
 }
 
 #[test]
+fn a_field_of_a_later_version_is_passed_over() {
+    let fact = Fact::Token(TokenFact { verifier: [7; 32], expires: WallTime::from_millis(1), revoked: true });
+    // Protobuf: field 99, bytes.
+    let later = [fact.encode(), vec![0x9a, 0x06, 3, b'n', b'e', b'w']].concat();
+    assert_eq!(Fact::decode(fact.key().as_bytes(), &later), Ok(fact));
+}
+
+#[test]
 fn a_key_is_printed_with_its_kind() {
     assert_eq!(FactKey::host().to_string(), "host/");
     assert_eq!(
