@@ -104,7 +104,8 @@ impl Host {
         let result = eventually(&format!("the agent on {}", self.name()), Duration::from_secs(20), || {
             still_runs(&self.agent, "the agent")?;
             self.run(&["test", "-S", socket])?.ok()?;
-            self.shoal(&format!("--socket {socket} status -o json"))
+            // By the same program: a command line of another version may miss something in the answer.
+            self.run(&[&program.to_string_lossy(), "--socket", socket, "status", "-o", "json"])?.ok()
         });
         result.map(drop).with_context(|| self.tail("agent.log"))
     }
