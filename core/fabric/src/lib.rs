@@ -183,7 +183,7 @@ impl Fabric {
             effects.extend(self.tick_leases(at));
             effects.extend(self.collect(at));
         }
-        effects
+        carry::saves_first(effects)
     }
 
     /// When [`Fabric::tick`] has something to do; `None` while the host belongs to no fabric.

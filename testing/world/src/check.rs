@@ -120,7 +120,9 @@ impl World {
     /// Who is out and who has left, from what the agents hold: a command may have worked although the agent died over
     /// it.
     fn take_stock(&mut self) {
-        let by_members = self.hosts.iter().filter_map(|host| host.member());
+        // What the disk has refused was not promised.
+        let kept = self.hosts.iter().filter(|host| host.unsaved.is_empty());
+        let by_members = kept.filter_map(|host| host.member());
         let out: Vec<_> = by_members.flat_map(shoal_fabric::Fabric::forgotten).collect();
         for host in &mut self.hosts {
             host.forgotten |= out.contains(&host.id);

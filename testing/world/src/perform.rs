@@ -107,7 +107,9 @@ impl World {
         let (ahead, behind): (Vec<_>, Vec<_>) = effects.into_iter().partition(|effect| {
             matches!(effect, Effect::Project(_) | Effect::ProjectSoon | Effect::Datagram(..))
         });
-        let mut effects = ahead.into_iter().chain(behind);
+        let is_kept = |effect: &Effect| matches!(effect, Effect::Save { .. } | Effect::Clear(_));
+        let (kept, behind): (Vec<_>, Vec<_>) = behind.into_iter().partition(is_kept);
+        let mut effects = ahead.into_iter().chain(kept).chain(behind);
         while let Some(effect) = effects.next() {
             if self.burn(host) {
                 return false;

@@ -22,7 +22,9 @@ impl Agent {
     /// everything before it is kept, and returned is what of the kernel an answer to whoever asked must wait for.
     pub(crate) fn perform(&mut self, effects: Vec<Effect>) -> Awaited {
         let mut awaited = Awaited::new();
-        for effect in effects {
+        let is_kept = |effect: &Effect| matches!(effect, Effect::Save { .. } | Effect::Clear(_));
+        let (kept, others): (Vec<_>, Vec<_>) = effects.into_iter().partition(is_kept);
+        for effect in kept.into_iter().chain(others) {
             match effect {
                 Effect::Save { writes, durable: _ } => self.keep(writes),
                 Effect::Clear(prefix) => self.clear(&prefix),
