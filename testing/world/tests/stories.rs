@@ -197,3 +197,17 @@ fn what_a_host_wanted_back_when_it_was_backed_up_stays_with_those_who_took_it_ov
         }
     }
 }
+
+/// Its first tick as a member publishes a lease and asks for a tunnel key, which is published in turn.
+#[test]
+fn a_host_that_loses_power_right_after_it_joined_starts_again() {
+    for millis in [60, 100, 300, 600] {
+        let mut world = World::new(millis, Options { hosts: 4, members: 3, ..Options::default() });
+        world.found();
+        world.step(&Step::Join { host: 3, via: 1 });
+        world.pass(Duration::from_millis(millis));
+        world.step(&Step::PowerLoss { host: 3 });
+        world.settle();
+        assert_eq!(world.violation(), None, "{}", world.lines().join("\n"));
+    }
+}

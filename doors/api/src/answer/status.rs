@@ -66,6 +66,7 @@ pub struct TransportInfo {
     /// Hosts with a connection that is up.
     pub peers: u32,
     /// Packets of encrypted tunnels that agents carried, since the start.
+    #[serde(default)]
     pub relayed: Relayed,
 }
 
