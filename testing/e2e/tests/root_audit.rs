@@ -9,7 +9,7 @@ use shoal_netbed::{Host, eventually};
 
 scenarios! {
     what_somebody_changes_in_the_kernel_is_noticed_told_counted_and_mended,
-    a_container_whose_program_is_gone_reaches_nothing_of_the_host,
+    what_a_container_sends_another_goes_nowhere_while_its_program_is_gone,
     a_container_s_deleted_link_is_told_with_what_mends_it,
     routes_and_rules_that_others_flush_are_nothing_to_containers,
 }
@@ -95,7 +95,7 @@ fn is_mended(fabric: &Fabric, damage: &str, told: &str) -> Result<()> {
 }
 
 /// Nobody is there to mend it. Groups and everybody are left out: their frames are for any device that hears them.
-fn a_container_whose_program_is_gone_reaches_nothing_of_the_host(features: Features) -> Result<()> {
+fn what_a_container_sends_another_goes_nowhere_while_its_program_is_gone(features: Features) -> Result<()> {
     let fabric = Fabric::new(2, features)?;
     fabric.network("shop", "--subnet 10.96.0.0/24 --ipv6 --subnet fd96::/64")?;
     fabric.run(1, "here", "shop", "--ip 10.96.0.10 --ip6 fd96::10")?;

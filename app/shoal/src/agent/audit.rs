@@ -92,7 +92,7 @@ impl Agent {
         let known = self.kernel.changes_to(&wanted);
         let changes = diff(&wanted, &observed);
         self.kernel.believe(&observed);
-        // What this agent knew to be missing, because the kernel refused it or the plan is newer, nobody has taken away.
+        // What this agent knew to be missing, as the kernel refused it or the plan is newer, nobody has taken away.
         let is_news = |change: &&Change| known.len() <= KNOWN_MAX && !known.contains(change);
         let mended: Vec<&Change> = changes.iter().filter(is_news).collect();
         if !is_first && !mended.is_empty() {
