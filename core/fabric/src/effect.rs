@@ -11,8 +11,8 @@ pub type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 ///
 /// A list is carried out in its order, but for what is to be saved or cleared: that comes first, as what else is done
 /// may lead to further decisions, whose writes must come later. Nothing that others are told or asked goes out before
-/// what was to be saved ahead of it is; when saving fails, that is put off (see [`Owed`](crate::Owed)) and whoever asked
-/// is told why. Datagrams and the kernel need not wait.
+/// what was to be saved ahead of it is; when saving fails, that is put off (see [`Owed`](crate::Owed)) and whoever
+/// asked is told why. Datagrams and the kernel need not wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Write all or nothing.
