@@ -104,8 +104,11 @@ impl World {
     /// Carries effects out as the real agent does: what need not wait for the disk goes ahead of it, all else comes
     /// behind what is to be kept, in its order. False if the agent died over them or the disk refused.
     pub(crate) fn perform(&mut self, host: usize, effects: Vec<Effect>) -> bool {
-        let (ahead, behind): (Vec<_>, Vec<_>) = effects.into_iter().partition(|effect| {
-            matches!(effect, Effect::Project(_) | Effect::ProjectSoon | Effect::Datagram(..))
+        let waits = effects.iter().any(|it| matches!(it, Effect::Certificate(_) | Effect::Trust(_)));
+        let (ahead, behind): (Vec<_>, Vec<_>) = effects.into_iter().partition(|effect| match effect {
+            Effect::Project(_) | Effect::ProjectSoon => true,
+            Effect::Datagram(..) => !waits,
+            _ => false,
         });
         let is_kept = |effect: &Effect| matches!(effect, Effect::Save { .. } | Effect::Clear(_));
         let (kept, behind): (Vec<_>, Vec<_>) = behind.into_iter().partition(is_kept);

@@ -179,6 +179,12 @@ impl Agent {
         }
     }
 
+    /// Whether the transport is still to be told whom this host trusts, or whose it is.
+    pub(crate) fn is_trust_behind(&self) -> bool {
+        let is_trust = |after: &After| matches!(after, After::Do(Effect::Certificate(_) | Effect::Trust(_)));
+        self.behind.iter().any(|(_, after)| is_trust(after))
+    }
+
     fn follow(&mut self, after: After) {
         match after {
             After::Do(effect) => self.carry_out_kept(effect),

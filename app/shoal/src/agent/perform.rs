@@ -32,7 +32,9 @@ impl Agent {
                 // was never kept goes then.
                 Effect::Project(endpoint) => awaited.extend(self.project(&endpoint)),
                 Effect::ProjectSoon => self.plan_changed = true,
-                // Whether this host is alive does not depend on its disk.
+                // Whether this host is alive does not depend on its disk; but whom it has just met hears it only once the
+                // transport knows that too.
+                Effect::Datagram(..) if self.is_trust_behind() => self.once_kept(After::Do(effect)),
                 Effect::Datagram(to, bytes) => {
                     let addresses = self.fabric.addresses_of(to);
                     self.parts.transport.send_datagram(to, &addresses, Bytes::from(bytes));
