@@ -63,10 +63,11 @@ impl World {
         None
     }
 
-    /// A run of addresses that two hosts may hand out. A host that was restored cannot know better before it hears.
+    /// A run of addresses that two hosts may hand out. A host that was restored cannot know better before it hears, and
+    /// one whose disk refuses hands out nothing.
     fn owned_twice(&self) -> Option<String> {
         let mut all = Holdings::new();
-        for host in self.hosts.iter().filter(|host| !host.is_behind) {
+        for host in self.hosts.iter().filter(|host| !host.is_behind && host.unsaved.is_empty()) {
             let Some(agent) = &host.agent else { continue };
             for (network, pool, first, last) in agent.networks().ipam().usable() {
                 all.entry((network, pool)).or_default().push((first, last, host.index));

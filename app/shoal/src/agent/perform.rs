@@ -32,7 +32,7 @@ impl Agent {
                 // was never kept goes then.
                 Effect::Project(endpoint) => awaited.extend(self.project(&endpoint)),
                 Effect::ProjectSoon => self.plan_changed = true,
-                // Whether this host is alive does not depend on its disk; but whom it has just met hears it only once the
+                // Whether this host is alive does not depend on its disk; but whom it has just met hears it once the
                 // transport knows that too.
                 Effect::Datagram(..) if self.is_trust_behind() => self.once_kept(After::Do(effect)),
                 Effect::Datagram(to, bytes) => {
